@@ -17,6 +17,7 @@ from paygrade.billing.facts import (
     Item,
     ManualSubscription,
     Member,
+    Node,
     Override,
     Phase,
     Pin,
@@ -297,6 +298,8 @@ def _subject(body: Body) -> str:
             return f"leeway:{feature}"
         case Block(key=key):
             return f"block:{key}"
+        case Node(path=path):
+            return f"node:{path}"
         case Member(key=key):
             return f"member:{key}"
         case Pin(key=key):

@@ -20,6 +20,7 @@ from paygrade.billing.facts import (
     Item,
     ManualSubscription,
     Member,
+    Node,
     Override,
     Pin,
     Profile,
@@ -267,7 +268,10 @@ def replay(key: str, facts: Iterable[Fact]) -> Account:
 
 
 def apply(account: Account, fact: Fact) -> Account:
-    """Take one more fact into the account. A fact older than what is known changes nothing but the latches."""
+    """Take one more fact into the account. A fact older than what is known changes nothing but the latches. Of nodes
+    there may be thousands: an account only counts their facts (ADR 41)."""
+    if isinstance(fact.body, Node):
+        return replace(account, version=max(account.version, fact.number))
     stated = account.statements.get(fact.subject)
     statements = account.statements
     if stated is None or (fact.sequence, fact.number) > (stated.sequence, stated.number):

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from paygrade.billing.facts import Block, Body, Customer, Fact, Member, Override, Pin, Profile
+from paygrade.billing.facts import Block, Body, Customer, Fact, Member, Node, Override, Pin, Profile
 
 _MEMBER = "member:"
 
@@ -40,7 +40,7 @@ def _erased_body(body: Body, names: Mapping[str, str]) -> Body:
             return replace(body, name="")
         case Profile():
             return replace(body, name="", traits={})
-        case Override() | Block() | Pin():
+        case Override() | Block() | Node() | Pin():
             return replace(body, reason="")
         case Member():
             return replace(body, key=names.get(body.key, body.key))
@@ -53,7 +53,7 @@ def erased_json(value: Any, names: Mapping[str, str], *, without: frozenset[str]
     Any: JSON."""
     match value:
         case dict():
-            if value.get("type") in ("override", "block", "pin"):
+            if value.get("type") in ("override", "block", "node", "pin"):
                 value = {**value, "reason": ""}
             return {name: _erased_field(name, its, names, without) for name, its in value.items()}
         case list():

@@ -5,15 +5,17 @@ Laws: a fact says everything about its subject, never a change to it; of two fac
 is personal of it can be erased (ADR 25).
 
 A subject is named `stripe:cus_123` for a provider's customer, `override:exports`, `block:fraud`, `member:ann`,
-`version:pro`, `leeway:projects`, `subscription:sub_1` (manual billing) or `profile` for what an operator says.
+`node:team-a/jane`, `version:pro`, `leeway:projects`, `subscription:sub_1` (manual billing) or `profile` for what an
+operator says.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from paygrade.values.states import Status
+from paygrade.values.text import QUANTITY_MAX
 
 BillingMode = Literal["classic", "flexible"]
 """What a proration gives back: a share of what the item costs now, or of what was really billed for it."""
@@ -196,6 +198,38 @@ class Member(Struct, frozen=True, omit_defaults=True, tag="member"):
         return self.invited and self.role is not None and (self.expires_at is None or at < self.expires_at)
 
 
+Units = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
+Word = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class NodeLimit(Struct, frozen=True, omit_defaults=True):
+    """How much of a feature or credit may be used in each of its windows: `units` at a node and all below it, `each` at
+    every child that has no `units` of its own. `where`: only by uses whose properties have these values."""
+
+    feature: str
+    units: Units | None = None
+    each: Units | None = None
+    where: Annotated[dict[Word, Word], Meta(max_length=8)] = {}
+
+
+Limits = Annotated[tuple[NodeLimit, ...], Meta(max_length=50)]
+
+
+class Node(Struct, frozen=True, omit_defaults=True, tag="node"):
+    """A place below the account: a team, a person or an agent, named by the way to it (`team-a/jane`). `open`: children
+    that nobody stated may use what their parents have left, too. `removed`: it is no place any more."""
+
+    path: str
+    limits: Limits = ()
+    open: bool = False
+    reason: str = ""
+    expires_at: datetime | None = None
+    removed: bool = False
+
+    def stands(self, at: datetime) -> bool:
+        return not self.removed and (self.expires_at is None or at < self.expires_at)
+
+
 class DowngradeGrace(Struct, frozen=True, omit_defaults=True, tag="leeway"):
     """What a plan change left of a feature for a while: up to `limit` units (None: unlimited) until `until`, where what
     is bought gives less. `change` is the plan change's id."""
@@ -227,7 +261,7 @@ class ManualSubscription(Struct, frozen=True, omit_defaults=True, tag="subscript
     subscription: Subscription | None
 
 
-Body = Customer | Departed | Profile | Override | Block | Member | DowngradeGrace | Pin | ManualSubscription
+Body = Customer | Departed | Profile | Override | Block | Member | Node | DowngradeGrace | Pin | ManualSubscription
 
 
 class Fact(Struct, frozen=True, omit_defaults=True):

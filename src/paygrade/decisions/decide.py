@@ -238,7 +238,7 @@ def _decide_in_every_counter(
         elif credit is None:
             reason = _paid_by(payer, own, beside, quantity, reason)
     unlimited = room.limit is None and entitlement.granted and entitlement.unlimited
-    counts = _in_units(entitlement, balance, shown, properties, priced=priced)
+    counts = in_units(entitlement, balance, shown, properties, priced=priced)
     return allowed, reason, *counts, unlimited, shown.resets_at, shown.name
 
 
@@ -352,7 +352,7 @@ def _paid_by(payer: Entitlement, own: Room, beside: Room, quantity: int, reason:
     return _tier(payer, own.used + own.reserved + quantity) if payer.tiers and reason != "credit" else reason
 
 
-def _in_units(
+def in_units(
     entitlement: Entitlement, balance: Balance, shown: Room, properties: Mapping[str, object] | None, *, priced: bool
 ) -> tuple[int | None, int | None, int | None, int | None]:
     """Limit, used, reserved and remaining in units of the feature."""

@@ -81,6 +81,8 @@ def _in_use(decision: Decision) -> str:
     match counter:
         case "member":
             return f"the member has used {taken} of {limit}"
+        case "node":
+            return f"{length} has used {taken} of {limit}"
         case "spend_cap":
             return f"the spend cap allows {limit}, and {taken} are in use"
         case "budget":

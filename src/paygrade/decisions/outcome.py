@@ -33,7 +33,7 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
 
 
 class LoggedDecision(Struct, frozen=True):
-    """A decision as it was answered at `at`: what was asked, and what it said."""
+    """A decision as it was answered at `at`: what was asked, and what it said. `node`: where below the account."""
 
     id: str
     account: str
@@ -41,6 +41,7 @@ class LoggedDecision(Struct, frozen=True):
     feature: str
     quantity: int
     member: str | None
+    node: str | None
     properties: dict[str, str | int | bool] | None
     via: Via
     outcome: Outcome

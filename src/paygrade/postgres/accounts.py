@@ -5,7 +5,7 @@ numbered without gap in the order they were saved, and their `recorded_at` never
 subscriptions can be dropped and rebuilt from the facts.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -154,6 +154,33 @@ class Accounts:
             },
         )
         await self._project(folded, fact.subject, fact.body)
+        return folded
+
+    async def save_nodes(self, account: Account, facts: Sequence[Fact], at: datetime) -> Account:
+        """Add facts of nodes to an account that this transaction has locked, all in one statement, and return the
+        account with them: it only counts them."""
+        folded = account
+        for fact in facts:
+            folded = apply(folded, fact)
+        await self._connection.execute(
+            """
+            with old as (
+                update accounts set version = %(number)s, state = %(state)s,
+                       updated_at = greatest(updated_at, %(at)s)
+                where account = %(account)s returning updated_at)
+            insert into facts (account, number, subject, sequence, as_of, recorded_at, body, cause)
+            select %(account)s, n, s, n, %(at)s, updated_at, b::json, '{}'
+            from old, unnest(%(numbers)s::bigint[], %(subjects)s::text[], %(bodies)s::text[]) k (n, s, b)
+            """,
+            {
+                **_folded(folded),
+                "number": folded.version,
+                "at": at,
+                "numbers": columns.numbers([fact.number for fact in facts]),
+                "subjects": columns.texts([fact.subject for fact in facts]),
+                "bodies": columns.texts([msgspec.json.encode(fact.body).decode() for fact in facts]),
+            },
+        )
         return folded
 
     async def lock_kept(self, account: str) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from paygrade.postgres import columns
 
 _outcomes = msgspec.json.Decoder(Outcome)
 _properties: msgspec.json.Decoder[dict[str, str | int | bool]] = msgspec.json.Decoder(dict[str, str | int | bool])
-_COLUMNS = "id, account, at, feature, quantity, member, properties::text, via, outcome::text"
+_COLUMNS = "id, account, at, feature, quantity, member, node, properties::text, via, outcome::text"
 
 
 class DecisionRows:
@@ -27,11 +27,11 @@ class DecisionRows:
     async def add(self, rows: Sequence[LoggedDecision]) -> None:
         await self._connection.execute(
             """
-            insert into decision_log (account, id, at, feature, quantity, member, properties, via, outcome)
-            select account, id, at, feature, quantity, member, properties::json, via, outcome::json
+            insert into decision_log (account, id, at, feature, quantity, member, node, properties, via, outcome)
+            select account, id, at, feature, quantity, member, node, properties::json, via, outcome::json
             from unnest(%s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::bigint[], %s::text[], %s::text[],
-                        %s::text[], %s::text[])
-                 k (account, id, at, feature, quantity, member, properties, via, outcome)
+                        %s::text[], %s::text[], %s::text[])
+                 k (account, id, at, feature, quantity, member, node, properties, via, outcome)
             on conflict do nothing
             """,
             (
@@ -41,6 +41,7 @@ class DecisionRows:
                 columns.few([row.feature for row in rows]),
                 columns.numbers([row.quantity for row in rows]),
                 columns.few([row.member for row in rows]),
+                columns.few([row.node for row in rows]),
                 columns.texts([_text(row.properties) for row in rows]),
                 columns.few([row.via for row in rows]),
                 columns.texts([_text(row.outcome) for row in rows]),
@@ -80,6 +81,6 @@ def _text(value: object) -> str | None:
 
 
 def _logged(row: TupleRow) -> LoggedDecision:
-    id, account, at, feature, quantity, member, properties, via, outcome = row
+    id, account, at, feature, quantity, member, node, properties, via, outcome = row
     its = _properties.decode(properties) if properties is not None else None
-    return LoggedDecision(id, account, at, feature, quantity, member, its, via, _outcomes.decode(outcome))
+    return LoggedDecision(id, account, at, feature, quantity, member, node, its, via, _outcomes.decode(outcome))

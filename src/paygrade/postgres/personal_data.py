@@ -26,6 +26,7 @@ class Section(NamedTuple):
 SECTIONS: dict[str, Section] = {
     "accounts": Section((("account", "text"),), "folded again from the erased facts"),
     "facts": Section((("number", "bigint"),), "names, traits and reasons go; members get other keys"),
+    "nodes": Section((("path", "text"),), "folded again from the erased facts"),
     "links": Section((("subject", "text"),), "stays: which customers are the account's"),
     "subscriptions": Section((("id", "text"),), "stays: ids, prices and dates"),
     "subjects": Section((("subject", "text"),), "stays: when which customer was read", "subject"),

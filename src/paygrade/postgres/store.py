@@ -41,6 +41,7 @@ from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.invoices import Invoices
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.measures import Measures
+from paygrade.postgres.nodes import Nodes
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.people import People
 from paygrade.postgres.personal_data import PersonalData
@@ -294,6 +295,7 @@ class Transaction:
         self.drifts = Drifts(connection)
         self.reports = Reports(connection, holder=holder)
         self.top_ups = TopUps(connection, holder=holder)
+        self.nodes = Nodes(connection)
         self.ledger = Ledger(connection)
         self._optimistic = OptimisticUse(connection)
         self.alerts = Alerts(connection)

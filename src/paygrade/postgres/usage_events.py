@@ -275,6 +275,26 @@ class Events:
             found.setdefault(slot, []).append((value, used))
         return found
 
+    async def by_node(
+        self, account: str, pool: str, slots: Sequence[str], *, limit: int
+    ) -> dict[str, list[tuple[str | None, int]]]:
+        """What was used at each node in these windows, the most used first."""
+        cursor = await self._connection.execute(
+            """
+            with counted as (
+                select k.slot, substr(b.slot, length(k.slot) + 7) as node, b.used,
+                       row_number() over (partition by k.slot order by b.used desc, b.slot) as place
+                from balances b join unnest(%(slots)s::text[]) k (slot) on starts_with(b.slot, k.slot || ' node:')
+                where b.account = %(account)s and b.pool = %(pool)s and b.used <> 0 and strpos(b.slot, '?') = 0)
+            select slot, node, used from counted where place <= %(limit)s order by slot, place
+            """,
+            {"account": account, "pool": pool, "slots": list(slots), "limit": limit},
+        )
+        found: dict[str, list[tuple[str | None, int]]] = {}
+        async for slot, node, used in cursor:
+            found.setdefault(slot, []).append((node, used))
+        return found
+
     async def seen(self, values: Iterable[tuple[Key, str]]) -> set[tuple[Key, str]]:
         """Those of these values that their window has seen."""
         cursor = await self._connection.execute(

@@ -8,8 +8,10 @@ units carried into it, a shorter window, a member, or a grant. Names of slots ar
 | `2026-11-01T00:00:00Z` | the window that begins then; `lifetime` where nothing ever resets |
 | `carried 2026-11-01T00:00:00Z` | units carried into that window |
 | `2026-11-01T00:00:00Z member:ann` | what one member used in that window |
+| `2026-11-01T00:00:00Z node:team-a/jane` | what was used at a node and below it in that window |
+| `… node:team-a?model=gpt-5` | the same of uses whose properties have these values |
 | `hour 2026-11-01T13:00:00Z`, `36000s …` | a shorter window with a limit of its own |
-| `rolling 3600s` | the last so many seconds |
+| `rolling 3600s`, `rolling 3600s node:…` | the last so many seconds |
 | `grant:gr_1` | units granted by themselves |
 
 What sleeps is available and cannot be spent: it wakes with a paid plan, and expires like anything else.
@@ -31,23 +33,28 @@ from paygrade.values.periods import Recurrence, parse_instant, window_at
 from paygrade.values.text import on_wire
 
 GrantKind = Literal["window", "carried", "purchase", "top_up", "promotion", "trial", "adjustment"]
-SlotKind = Literal["window", "carried", "member", "cap", "rolling", "grant"]
+SlotKind = Literal["window", "carried", "member", "node", "cap", "rolling", "grant"]
 BOUGHT: frozenset[GrantKind] = frozenset({"purchase", "top_up"})
 LIFETIME = "lifetime"
 BUCKETS = 60
 """Into how many buckets a rolling window is cut; the oldest one counts whole."""
+NOWHERE: Mapping[str, str] = {}
+_NODE = " node:"
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 class Slot(Struct, frozen=True):
     """A slot as its stored name says.
 
     `name`: whose share it is (`member`), which grant, or how long the window is (`cap`: `hour`, `3600s`; `rolling`:
-    `3600s`). `at`: when the window begins that it counts in; None: nothing there begins anew.
+    `3600s`). `at`: when the window begins that it counts in; None: nothing there begins anew. `node`: which one it
+    counts for, with the values of properties it counts alone (`node`, `rolling`).
     """
 
     kind: SlotKind
     name: str = ""
     at: datetime | None = None
+    node: str = ""
 
     @property
     def pays(self) -> bool:
@@ -68,13 +75,16 @@ def parse_slot(stored: str) -> Slot:
     head, _, rest = stored.partition(" ")
     match head:
         case "rolling":
-            return Slot("rolling", rest)
+            length, _, node = rest.partition(_NODE)
+            return Slot("rolling", length, node=node)
         case "carried":
             return Slot("carried", at=_begin(rest))
     if not rest:
         return Slot("window", at=_begin(head))
     if rest.startswith("member:"):
         return Slot("member", rest[7:], _begin(head))
+    if rest.startswith("node:"):
+        return Slot("node", at=_begin(head), node=rest[5:])
     return Slot("cap", head, _begin(rest))
 
 
@@ -342,6 +352,17 @@ def carried_slot(from_at: datetime | None) -> str:
 
 def member_slot(from_at: datetime | None, member: str) -> str:
     return f"{slot_of(from_at)} member:{member}"
+
+
+def node_slot(window: str, node: str, where: Mapping[str, str] = NOWHERE) -> str:
+    """The slot of a node in a window, or in one that rolls; `where`: of uses with these properties alone."""
+    named = "&".join(f"{_quoted(key)}={_quoted(where[key])}" for key in sorted(where))
+    return f"{window}{_NODE}{node}?{named}" if where else f"{window}{_NODE}{node}"
+
+
+def _quoted(text: str) -> str:
+    """Percent-encoded (RFC 3986, 2.1)."""
+    return "".join(chr(byte) if chr(byte) in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
 
 
 def rolling_slot(length_s: int) -> str:

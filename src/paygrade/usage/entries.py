@@ -50,7 +50,7 @@ class Held(Struct, frozen=True, omit_defaults=True):
 
     `units` of the feature; `paid` what they were taken from, in burn order; `counted` the other counters they are
     in: by units of the feature, or, where `priced`, by credits. `properties` are those it was priced with. `leased`: it
-    is a lease, all of which counts in this slot.
+    is a lease, all of which counts in this slot. `node`: where it is held.
     """
 
     units: int
@@ -60,6 +60,7 @@ class Held(Struct, frozen=True, omit_defaults=True):
     properties: Mapping[str, Any] | None = None
     """Any: JSON as it was told."""
     leased: str | None = None
+    node: str | None = None
 
     @property
     def credits(self) -> int:

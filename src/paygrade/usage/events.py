@@ -18,7 +18,7 @@ class UsageEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     """Something was used. `feature` or `event`, exactly one of them, says what.
 
     `quantity` None: not said. `time` None: when it is received. `amends` takes the place of what the event of that id
-    said. Properties are plain JSON (Any): what meters read and reports group by.
+    said. Properties are plain JSON (Any): what meters read and reports group by. `node`: where below the account.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=ID_LENGTH_MAX)]
@@ -30,6 +30,7 @@ class UsageEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     member: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     properties: dict[str, Any] = {}
     amends: Annotated[str, Meta(min_length=1, max_length=ID_LENGTH_MAX)] | None = None
+    node: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
     @property
     def name(self) -> str:

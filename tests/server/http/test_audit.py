@@ -66,6 +66,7 @@ PLAYED: list[tuple[str, str, dict[str, Any] | list[Any] | None, str]] = [
     (f"PUT {ACCOUNT}/members", "", [{"member": "bo", "role": "editor"}], "member.set"),
     (f"PUT {ACCOUNT}/seats", "", {"members": ["bo"]}, "member.set"),
     (f"DELETE {ACCOUNT}/members/{{member}}", "ann", None, "member.remove"),
+    (f"PUT {ACCOUNT}/nodes", "", [{"node": "team", "open": True}], "node.set"),
     (f"PUT {ACCOUNT}/versions/{{plan}}", "pro", {"version": 1, "reason": "promised"}, "pin.set"),
     (f"DELETE {ACCOUNT}/versions/{{plan}}", "pro", None, "pin.remove"),
     (f"POST {ACCOUNT}/grants", "", {"feature": "ai_credits", "units": 5, "id": "g_1", "reason": "sorry"}, "grant.give"),

@@ -53,6 +53,8 @@ DESIGNED = {
     ("get", "/v1/accounts/{account}/members"),
     ("put", "/v1/accounts/{account}/members"),
     ("put", "/v1/accounts/{account}/seats"),
+    ("get", "/v1/accounts/{account}/nodes"),
+    ("put", "/v1/accounts/{account}/nodes"),
     ("put", "/v1/accounts/{account}/members/{member}"),
     ("delete", "/v1/accounts/{account}/members/{member}"),
     ("put", "/v1/accounts/{account}/subscriptions/{subscription}"),

@@ -11,6 +11,7 @@ create table decision_log (
     feature    text not null,
     quantity   bigint not null,
     member     text,
+    node       text,
     properties json,
     via        text not null,              -- check, consume, reserve, authorize or ofrep
     outcome    json not null,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from paygrade.billing.nodes import DEPTH_MAX, PATH_LENGTH_MAX, is_path
 from paygrade.server.http.context import HttpRequest
 from paygrade.values.errors import MISTAKES_MAX, Mistake, Refused
 from paygrade.values.periods import parse_instant
@@ -133,6 +134,17 @@ def read_key(text: str, *, pointer: str, noun: str) -> str:
         mistake = Mistake(pointer, f"{message} 1 to {KEY_LENGTH_MAX} printable characters")
         raise invalid("invalid_key", "the key", [mistake])
     return text
+
+
+def read_node(text: str, *, pointer: str, name: str = "node") -> str:
+    """Check the name of a node; Refused `invalid_key` in a body, `invalid_query` behind the `?` (no `pointer`)."""
+    if is_path(text):
+        return text
+    detail = (
+        f"`{name}` must be up to {DEPTH_MAX} keys with `/` between them, of letters, digits and `_.@:+~-`, at most "
+    )
+    mistake = Mistake(pointer, f"{detail}{PATH_LENGTH_MAX} characters in all, such as `team-a/jane`")
+    raise invalid("invalid_key", "the key", [mistake]) if pointer else invalid("invalid_query", "the query", [mistake])
 
 
 def read_instant(text: str | None, *, name: str) -> datetime | None:

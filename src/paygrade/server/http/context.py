@@ -97,11 +97,14 @@ class Context(Struct, frozen=True):
         via: Via,
         member: str | None = None,
         properties: Mapping[str, object] | None = None,
+        node: str | None = None,
     ) -> None:
         """Keep what was decided just now, if decisions are kept."""
         if self.decision_log is not None:
             with suppress(Unavailable):  # nobody knows what time it is
-                self.decision_log.note(decision, self.clock.now(), via=via, member=member, properties=properties)
+                self.decision_log.note(
+                    decision, self.clock.now(), via=via, member=member, node=node, properties=properties
+                )
 
     def require_provider(self) -> None:
         """Unavailable `provider_not_configured`."""

@@ -92,6 +92,8 @@ class HotPath:
         question = _read(_questions, raw)
         if question is None or question.at is not None or question.at_least is not None:
             return None
+        if question.node is not None:  # what is left there is asked of the database
+            return None
         if not is_chosen_key(question.account) or _NUL in raw:
             return None
         try:
@@ -141,7 +143,7 @@ class HotPath:
     def _counted(self, wanted: Consume, answer: answers.Answer, started: int) -> Answer:
         self._note(answer.decision)
         if self._log is not None and not answer.replayed:
-            self._parts.log_decision(answer.decision, "consume", wanted.member, wanted.properties)
+            self._parts.log_decision(answer.decision, "consume", wanted.member, wanted.properties, wanted.node)
         body = _encode(Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed))
         self._consumed.note(perf_counter_ns() - started)
         return 200, _whole(body, self._id())

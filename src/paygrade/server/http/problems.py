@@ -107,6 +107,7 @@ KINDS: dict[str, Kind] = {
     "not_leasable": Kind(409, "This can't be leased"),
     "unknown_lease": Kind(404, "There is no such lease"),
     "exceeds_lease": Kind(409, "The lease has claimed fewer units"),
+    "unknown_node": Kind(404, "There is no such node"),
     "unknown_reservation": Kind(404, "There is no such reservation"),
     "reservation_expired": Kind(409, "The reservation has expired"),
     "reservation_resolved": Kind(409, "The reservation was already resolved"),

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.decisions.decide import decide
+from paygrade.decisions.decide import AnyDecision, decide
 from paygrade.decisions.message import DecisionView, shown
 from paygrade.decisions.outcome import LoggedDecision, differences, outcome_of
 from paygrade.server.operations.accounts.access import known_at
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.operations.paging import cut, read_place
+from paygrade.server.operations.usage.nodes import decide_at_node
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store
+    from paygrade.postgres.store import Store, Transaction
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -71,15 +72,7 @@ async def replay(store: "Store", *, account: str, id: str, now: datetime) -> Rep
         counted = logged.outcome.allowed and logged.via in ("consume", "reserve")
         at = logged.at - _INSTANT if counted else logged.at
         believed, true = [
-            decide(
-                (await known_at(tx, account, at=at, now=now, believed=by_belief))[2],
-                logged.feature,
-                logged.quantity,
-                at,
-                member=logged.member,
-                properties=logged.properties,
-            )
-            for by_belief in (True, False)
+            await _again(tx, logged, at=at, now=now, believed=by_belief) for by_belief in (True, False)
         ]
     return Replay(
         logged,
@@ -88,6 +81,18 @@ async def replay(store: "Store", *, account: str, id: str, now: datetime) -> Rep
         shown(true, counted=True),
         differences(logged.outcome, outcome_of(true)),
     )
+
+
+async def _again(
+    tx: "Transaction", logged: LoggedDecision, *, at: datetime, now: datetime, believed: bool
+) -> AnyDecision:
+    _, _, held = await known_at(tx, logged.account, at=at, now=now, believed=believed)
+    asked = logged.properties
+    decision = decide(held, logged.feature, logged.quantity, at, member=logged.member, properties=asked)
+    decided, _ = await decide_at_node(
+        tx, decision, held, logged.node, properties=asked, at=at, now=now, believed=believed
+    )
+    return decided
 
 
 async def purge_decisions(store: "Store", *, kept: timedelta, at: datetime) -> int:

@@ -44,6 +44,8 @@ async def with_balances_of_all(
     holds: dict[tuple[str, str], list[Hold]] = defaultdict(list)
     for reservation in await tx.ledger.open_reservations(list(counted)):
         for draw in release(reservation.held):
+            if parse_slot(draw.slot).node:
+                continue  # of nodes a snapshot knows nothing
             holds[reservation.account, draw.pool].append(Hold(reservation.expires_at, draw.slot, -draw.reserved))
     for account, its in counted.items():
         await _add_members(tx, account, its, rows)
@@ -142,7 +144,7 @@ async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime
     kept = await tx.ledger.load([(account, pool, slot) for pool, slot in windows.items()])
     balances = {}
     for pool, its in counted.items():
-        rows = {slot: row for (its_pool, slot), row in folded.items() if its_pool == pool}
+        rows = {slot: row for (its_pool, slot), row in folded.items() if its_pool == pool and not parse_slot(slot).node}
         if carries(its):
             settled = kept.get((account, pool, windows[pool]))
             into = settled_in(settled.row) if settled is not None else None

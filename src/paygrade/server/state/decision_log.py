@@ -43,6 +43,7 @@ class _Waiting(Struct, frozen=True, gc=False):
     at: datetime
     via: Via
     member: str | None
+    node: str | None
     properties: Mapping[str, object] | None
 
 
@@ -61,6 +62,7 @@ class DecisionLog:
         *,
         via: Via,
         member: str | None = None,
+        node: str | None = None,
         properties: Mapping[str, object] | None = None,
     ) -> None:
         """Keep a decision that was made at `at`, if it is one of those to keep. Never raises, and waits for nothing."""
@@ -72,7 +74,7 @@ class DecisionLog:
         if why is not None:
             self._tell(why, 1)
             return
-        self._waiting.append(_Waiting(decision, at, via, member, properties))
+        self._waiting.append(_Waiting(decision, at, via, member, node, properties))
 
     async def run(self, store: "Store") -> None:
         """Write what waits, until cancelled; what is left then goes once more."""
@@ -115,4 +117,4 @@ def _row(one: _Waiting) -> LoggedDecision:
     properties = said if said and len(msgspec.json.encode(said)) <= PROPERTIES_BYTES_MAX else None
     member = one.member if one.member is None or len(one.member) <= KEY_LENGTH_MAX else None
     its, outcome = one.decision, outcome_of(one.decision)
-    return LoggedDecision(id, its.account, one.at, its.feature, its.quantity, member, properties, one.via, outcome)
+    return LoggedDecision(id, its.account, one.at, its.feature, its.quantity, member, one.node, properties, one.via, outcome)

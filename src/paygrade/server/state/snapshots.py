@@ -23,6 +23,7 @@ from paygrade.decisions.take import snapshot
 from paygrade.server.process.settings import MEMORY_MB
 from paygrade.server.state.balances import with_balances_of_all
 from paygrade.server.state.broadcast import Broadcast
+from paygrade.server.state.nodes import Nodes
 from paygrade.server.state.remembered import RememberedAccounts, newest
 from paygrade.server.state.windows import Windows
 from paygrade.usage.balances import Balance, slot_of
@@ -52,6 +53,7 @@ class Snapshots:
 
     def __init__(self, *, bytes_max: int = BYTES_MAX) -> None:
         self.windows = Windows()
+        self.nodes = Nodes()
         self.broadcast = Broadcast()
         self._snapshots = RememberedAccounts(bytes_max)
         self._catalog: Catalog | None = None
@@ -206,6 +208,7 @@ class Snapshots:
                 self._changes += 1
                 self._forget(payload)
                 self.windows.forget(payload)
+                self.nodes.forget(payload)
                 self.broadcast.tell_account(payload)
             case "paygrade_balance":
                 news = _news.decode(payload)
@@ -241,6 +244,7 @@ class Snapshots:
         self._snapshots = RememberedAccounts(self._snapshots.bytes_max)
         self._loading.clear()
         self.windows.forget_all()
+        self.nodes.forget_all()
 
     def _remember(self, made: Snapshot) -> None:
         self._snapshots.keep(made)

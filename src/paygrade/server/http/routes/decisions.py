@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from paygrade.decisions.message import DecisionView
 from paygrade.server.http.auth import allowed_member, for_pages
-from paygrade.server.http.bodies import read_body, read_flag, read_instant, read_key
+from paygrade.server.http.bodies import read_body, read_flag, read_instant, read_key, read_node
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import AsOf, Believed, text
@@ -26,7 +26,7 @@ AT_LEAST = rf"^({VERSION.pattern}|[A-Za-z]+_[A-Za-z0-9_]{{1,200}})$"
 
 class AccountQuestion(Struct, frozen=True):
     """May this account use `quantity` more units of `feature`? `quantity` 0 asks whether it has it at all. An `at` in
-    the past asks what was true then by all that is known now, with `believed` by what was known then."""
+    the past asks what was true then by all that is known now, with `believed` by what was known then. `node`: where below the account."""
 
     feature: str
     quantity: Units = 1
@@ -34,6 +34,7 @@ class AccountQuestion(Struct, frozen=True):
     at: datetime | None = None
     believed: bool = False
     properties: dict[str, str | int | bool] | None = None
+    node: str | None = None
 
 
 class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields
         access.check,
         sent=Sent({"account": "acme", "feature": "exports"}, Question),
         example=examples.DECISION,
-        problems=("invalid_key", "not_yet"),
+        problems=("invalid_key", "not_yet", "unknown_node"),
         repeating="reads",
         scope="decisions:read",
     ),
@@ -78,13 +79,14 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
         quantity=question.quantity,
         member=member,
         properties=question.properties,
+        node=_node(question),
         at=question.at or now,
         now=now,
         believed=question.believed,
     )
     context.note_decision(decision)
     if question.at is None:
-        context.log_decision(decision, "check", member, question.properties)
+        context.log_decision(decision, "check", member, question.properties, question.node)
     return decision
 
 
@@ -132,10 +134,15 @@ async def explain(account: FromPath[str], request: HttpRequest, context: InConte
         feature=question.feature,
         quantity=question.quantity,
         member=question.member,
+        node=_node(question),
         at=question.at or now,
         now=now,
         believed=question.believed,
     )
+
+
+def _node(question: AccountQuestion) -> str | None:
+    return None if question.node is None else read_node(question.node, pointer="/node")
 
 
 @get("/v1/accounts/{account:str}/entitlements", opt=describe("decisions", access.entitlements, scope="decisions:read"))

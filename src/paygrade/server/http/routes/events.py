@@ -86,7 +86,7 @@ async def read_usage(
     feature: Annotated[str | None, text("A feature's or credit's key; by default, everything that is counted.")] = None,
     from_at: Annotated[str | None, instant("Windows that end after this; 92 days ago.", name="from")] = None,
     until: Annotated[str | None, instant("Windows that begin before this; now.")] = None,
-    group_by: Annotated[str | None, text("`member`, or a property of usage events; needs `feature`.")] = None,
+    group_by: Annotated[str | None, text("`member`, `node`, or a property of usage events; needs `feature`.")] = None,
 ) -> usage_reading.UsageView:
     return await usage_reading.read_usage(
         context.store,

@@ -8,7 +8,7 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from paygrade.decisions.message import DecisionView, shown
-from paygrade.server.http.bodies import invalid, read_body, read_key
+from paygrade.server.http.bodies import invalid, read_body, read_key, read_node
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
@@ -71,7 +71,7 @@ async def consume(request: HttpRequest, context: InContext) -> Used:
 
     Check and count in one step: never over a hard limit, and saved before the answer. A denial
     is an answer (200), is stored with its id, and stays a denial. Refused `invalid_key`, `id_conflict`,
-    `not_countable`, `taken_by_members`, `too_much_usage`.
+    `not_countable`, `taken_by_members`, `too_much_usage`, `unknown_node`.
     """
     return await use(context, read_body(Consume, await request.body()))
 
@@ -82,7 +82,7 @@ async def use(context: Context, asked: Consume) -> Used:
     answer = await _asked(context, asked)
     context.note_decision(answer.decision)
     if not answer.replayed:
-        context.log_decision(answer.decision, "consume", asked.member, asked.properties)
+        context.log_decision(answer.decision, "consume", asked.member, asked.properties, asked.node)
     return Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed)
 
 
@@ -96,13 +96,13 @@ async def reserve(request: HttpRequest, context: InContext) -> Reserved:
 
     Hold units before you know how many you need. Held units count against the limit until they are
     committed, released, or expire. Refused `invalid_key`, `id_conflict`, `not_countable`,
-    `taken_by_members`, `too_much_usage`.
+    `taken_by_members`, `too_much_usage`, `unknown_node`.
     """
     asked = read_body(Reserve, await request.body())
     refuse_odd(asked)
     answer = await _asked(context, asked)
     if not answer.replayed:
-        context.log_decision(answer.decision, "reserve", asked.member, asked.properties)
+        context.log_decision(answer.decision, "reserve", asked.member, asked.properties, asked.node)
     return _reserved(answer)
 
 
@@ -272,6 +272,8 @@ def refuse_odd(asked: Consume | Reserve) -> None:
     read_key(asked.id, pointer="/id", noun="id")
     if asked.member is not None:
         read_key(asked.member, pointer="/member", noun="member")
+    if asked.node is not None:
+        read_node(asked.node, pointer="/node")
 
 
 async def _step(context: Context, asked: Commit | Release | Extend) -> Reserved:
@@ -295,6 +297,7 @@ def without_database(context: Context, asked: Consume | Reserve, error: Unavaila
         quantity=asked.quantity,
         member=asked.member,
         properties=asked.properties,
+        node=asked.node,
         at=context.clock.now(),
     )
     if decision is None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.past import account_at
@@ -22,6 +23,7 @@ from paygrade.entitlements.model import Entitlement, Offer
 from paygrade.entitlements.sources import Candidate, offers, versions_had
 from paygrade.server.operations.accounts.record import unknown_account
 from paygrade.server.operations.accounts.timeline import TimelineEntry, entry
+from paygrade.server.operations.usage.nodes import decide_at_node
 from paygrade.server.state.balances import with_balances, with_balances_then
 from paygrade.usage.balances import in_window
 from paygrade.usage.ledger import asleep
@@ -84,6 +86,7 @@ async def check(
     quantity: int = 1,
     member: str | None = None,
     properties: Mapping[str, object] | None = None,
+    node: str | None = None,
     at: datetime,
     now: datetime | None = None,
     believed: bool = False,
@@ -91,17 +94,53 @@ async def check(
     """Check access.
 
     Check whether the account can use `quantity` more units of the feature, now or `at` another instant. The answer is
-    200 whether access is allowed or denied, and has the reason.
+    200 whether access is allowed or denied, and has the reason. Refused `unknown_node`.
 
     For an `at` that is not `now` the answer is the one `explain` gives.
     """
     if now is not None and now != at:
         async with store.transaction() as tx:
             _, _, held = await known_at(tx, account, at=at, now=now, believed=believed)
-        return shown(decide(held, feature, quantity, at, member=member, properties=properties), counted=True)
+            decision = decide(held, feature, quantity, at, member=member, properties=properties)
+            decision, _ = await decide_at_node(
+                tx, decision, held, node, properties=properties, at=at, now=now, believed=believed
+            )
+        return shown(decision, counted=True)
+    if node is not None:
+        return await _check_at_node(
+            store, snapshots, account=account, feature=feature, quantity=quantity, member=member,
+            properties=properties, node=node, at=at,
+        )  # fmt: skip
     asked = {feature: quantity}
     return (await check_many(store, snapshots, account=account, asked=asked, member=member, properties=properties,
                              at=at))[feature]  # fmt: skip
+
+
+async def _check_at_node(
+    store: "Store",
+    snapshots: "Snapshots",
+    *,
+    account: str,
+    feature: str,
+    quantity: int,
+    member: str | None,
+    properties: Mapping[str, object] | None,
+    node: str,
+    at: datetime,
+) -> DecisionView:
+    """The same now at a node, whose counts are read; with the database away, as the feature's failure mode says."""
+    try:
+        held = await snapshots.load(store, account, at)
+        decision = decide(held, feature, quantity, at, member=member, properties=properties)
+        async with store.reading() as tx:
+            decision, _ = await decide_at_node(tx, decision, held, node, properties=properties, at=at, now=at)
+    except Unavailable:
+        last = last_decision(snapshots, account=account, feature=feature, quantity=quantity, member=member,
+                             properties=properties, node=node, at=at)  # fmt: skip
+        if last is None:
+            raise
+        decision = last
+    return shown(decision, counted=False)
 
 
 async def check_many(
@@ -154,15 +193,20 @@ def last_decision(
     quantity: int,
     member: str | None,
     properties: Mapping[str, object] | None,
+    node: str | None = None,
     at: datetime,
 ) -> Decision | None:
-    """The answer while the database is away, by what was last known; None: nothing is known of the account."""
+    """The answer while the database is away, by what was last known; None: nothing is known of the account. What a node
+    has left is not known."""
     found = snapshots.last_known(account)
     if found is None:
         return None
     offer = snapshots.last_catalog().features.get(feature)
     on_error = offer.on_error if offer is not None else "deny"
-    return decide_unsure(found, feature, quantity, at, on_error=on_error, member=member, properties=properties)
+    decision = decide_unsure(found, feature, quantity, at, on_error=on_error, member=member, properties=properties)
+    if node is not None and on_error == "deny" and decision.allowed:
+        return replace(decision, allowed=False, reason="stale", value=None)
+    return decision
 
 
 async def decisions(
@@ -201,6 +245,7 @@ async def explain(
     feature: str,
     quantity: int = 1,
     member: str | None = None,
+    node: str | None = None,
     at: datetime,
     now: datetime,
     believed: bool = False,
@@ -208,19 +253,21 @@ async def explain(
     """Explain a decision.
 
     Why access is, or was at an earlier instant, allowed or denied: a sentence, the sources in the order they count, and
-    the facts with the billing events behind them.
+    the facts with the billing events behind them. Refused `unknown_node`.
 
     Decides again: for an `at` before `now` as was true then by what is known now, or with `believed` by what was known
     then.
     """
     async with store.transaction() as tx:
         known, catalog, held = await known_at(tx, account, at=at, now=now, believed=believed)
-        numbers = [statement.number for statement in known.statements.values()]
+        decision = decide(held, feature, quantity, at, member=member)
+        decision, stated = await decide_at_node(tx, decision, held, node, at=at, now=now, believed=believed)
+        numbers = [*(statement.number for statement in known.statements.values()), *stated]
         facts = await tx.accounts.facts(account, numbers=numbers)
         replaced = await tx.accounts.replaced(account, numbers)
     topics, then = _topics(catalog, feature, member), _then(known, at, now)
     return Explanation(
-        decision=shown(decide(held, feature, quantity, at, member=member), counted=True),
+        decision=shown(decision, counted=True),
         known_at=min(at, now) if believed else now,
         catalog_version=catalog.version,
         candidates=trace(known, catalog, feature, then),

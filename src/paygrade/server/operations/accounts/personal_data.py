@@ -15,6 +15,7 @@ from msgspec import Struct
 from paygrade.billing.accounts import replay
 from paygrade.billing.audit_chain import ERASE
 from paygrade.billing.erasure import erased_fact, erased_json, pseudonyms
+from paygrade.billing.nodes import fold_nodes
 from paygrade.server.operations.accounts.record import load_account, unknown_account
 from paygrade.server.operations.audit.note import note
 from paygrade.values.errors import Refused
@@ -93,6 +94,7 @@ async def _erase_facts(tx: "Transaction", account: str, names: dict[str, str]) -
     changed = [after for before, after in zip(facts, erased, strict=True) if before != after]
     await tx.personal_data(account).rewrite_facts(changed)
     await tx.accounts.restore(replay(account, erased))
+    await tx.nodes.restore(account, list(fold_nodes(erased).values()))
     return len(changed)
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
+from paygrade.billing.nodes import SUBJECT, StatedNode, fold_nodes
 from paygrade.catalog.model import Catalog
 from paygrade.entitlements.derive import derive
 from paygrade.server.operations.accounts.record import unknown_account
@@ -64,6 +65,7 @@ async def rebuild(store: "Store", *, account: str, at: datetime) -> Rebuilt:
         folded = replay(account, (saved.fact for saved in facts))
         await tx.accounts.restore(folded)
         differences = list(_changed(before, await tx.accounts.lock_kept(account) or {}))
+        differences += await _restore_nodes(tx, account, fold_nodes(saved.fact for saved in facts))
         await tx.tell("paygrade_account", account)
         await tx.announcements.hurry(at, account=account)
         entries, recounted = await _recount(tx, folded, at)
@@ -73,6 +75,12 @@ async def rebuild(store: "Store", *, account: str, at: datetime) -> Rebuilt:
     return Rebuilt(
         account, len(facts), entries, tuple(differences[:DIFFERENCES_MAX]), more=len(differences) > DIFFERENCES_MAX
     )
+
+
+async def _restore_nodes(tx: "Transaction", account: str, folded: Mapping[str, StatedNode]) -> list[RebuildDifference]:
+    kept = await tx.nodes.kept(account)
+    await tx.nodes.restore(account, list(folded.values()))
+    return list(_changed(*({f"{SUBJECT}{path}": its[path] for path in sorted(its)} for its in (kept, folded))))
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[RebuildDifference]:

@@ -18,6 +18,8 @@ from paygrade.billing.facts import (
     Item,
     ManualSubscription,
     Member,
+    Node,
+    NodeLimit,
     Override,
     Pin,
     Profile,
@@ -248,6 +250,10 @@ def _stated(body: Body) -> str:
             return f"`{body.key}` is invited with role `{body.role}`, {_seat(body)}{_until(body.expires_at)}"
         case Member():
             return f"`{body.key}` is a member with role `{body.role}`, {_seat(body)}"
+        case Node(removed=True):
+            return f"node `{body.path}` removed{_because(body.reason)}"
+        case Node():
+            return f"node `{body.path}`: {_limits(body)}{_until(body.expires_at)}{_because(body.reason)}"
         case DowngradeGrace():
             return f"downgrade grace of `{body.feature}`: {_grace(body)}{_until(body.until)}"
         case Pin():
@@ -265,6 +271,20 @@ def _pin(pin: Pin) -> str:
     if pin.then is not None:
         later += f", then {_version(pin.key, pin.then)}"
     return f"held to {_version(pin.key, pin.version)}{later}{_because(pin.reason)}"
+
+
+def _limits(node: Node) -> str:
+    said = [
+        f"{units} `{limit.feature}`{each}{_where(limit)}"
+        for limit in node.limits
+        for units, each in ((limit.units, ""), (limit.each, " each"))
+        if units is not None
+    ]
+    return ", ".join([*(said or ["no limits"]), *(["open"] if node.open else [])])
+
+
+def _where(limit: NodeLimit) -> str:
+    return "".join(f" where {name} is `{value}`" for name, value in sorted(limit.where.items()))
 
 
 def _version(key: str, version: int | str | None) -> str:

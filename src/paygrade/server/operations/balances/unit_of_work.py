@@ -159,7 +159,9 @@ class UnitOfWork:
         self._granted_before = {pool: dict(its) for pool, its in self._grants.items()}
         self._slots: dict[Pool, list[str]] = defaultdict(list)
         for account, pool, slot in taken.kept:
-            self._slots[account, pool].append(slot)
+            # What nodes used is none of what the account can be shown to have, and there may be many.
+            if not parse_slot(slot).node:
+                self._slots[account, pool].append(slot)
         self._touched: dict[Key, None] = {}
         self._undo: list[tuple[Key, Row, bool]] = []
         self._drawn: Counter[Pool] = Counter()
@@ -330,10 +332,16 @@ class UnitOfWork:
         """What others must know: plain counts as they are now, of the rest only which account."""
         closely = {account for account, _, _, _ in self._given} | {account for account, _ in self._resolved}
         for key in self._touched:
-            details = (self._before.get(key, _NOTHING).detail, self.row(key).detail)
-            if parse_slot(key[2]).kind != "window" or details != (None, None):
+            details, slot = (self._before.get(key, _NOTHING).detail, self.row(key).detail), parse_slot(key[2])
+            if slot.node:
+                continue  # nobody remembers those
+            if slot.kind != "window" or details != (None, None):
                 closely.add(key[0])
-        counts = [(*change.key, change.used, change.reserved, change.version) for change in changes]
+        counts = [
+            (*change.key, change.used, change.reserved, change.version)
+            for change in changes
+            if not parse_slot(change.key[2]).node
+        ]
         return [each for each in counts if each[0] not in closely] + [(account,) for account in sorted(closely)]
 
     def _decided(self, pool: Pool, rows: Mapping[Key, Row], grants: Mapping[Pool, Mapping[str, Grant]]) -> Decision:

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import Struct
 
+from paygrade.billing.facts import Node
+from paygrade.billing.nodes import is_path, on_the_way
 from paygrade.catalog.model import Catalog
 from paygrade.server.state.windows import AccountWindows, CountingPlan, CountingWindow
 from paygrade.usage.entries import Key
@@ -22,12 +24,16 @@ from paygrade.usage.meters import (
     meters_of,
     suggestion,
 )
+from paygrade.values.errors import Refused
+from paygrade.values.text import describe
 
 AHEAD = timedelta(minutes=5)
 PROPERTIES_BYTES_MAX = 16 * 1024
 SUGGESTIONS_MAX = 50
 """Looking for the nearest name costs time that a hostile batch could spend for us."""
 
+ADDITIVE = ("count", "sum")
+NO_NODES: Mapping[str, Mapping[str, Node]] = {}
 _encode = msgspec.json.encode
 
 
@@ -49,17 +55,27 @@ class Taken(Struct, gc=False):
     measures: tuple[Measured, ...]
     plan: CountingPlan
     properties: str | None
+    nodes: tuple[Node, ...] = ()
+    """Those on the way to the one it names."""
 
 
 class Batch:
-    """The events of one call. `windows` are those of the accounts that exist; nothing before `earliest` is taken."""
+    """The events of one call. `windows` are those of the accounts that exist, `nodes` of the nodes those that were
+    ever stated; nothing before `earliest` is taken."""
 
     def __init__(
-        self, catalog: Catalog, windows: Mapping[str, AccountWindows], at: datetime, *, earliest: datetime
+        self,
+        catalog: Catalog,
+        windows: Mapping[str, AccountWindows],
+        at: datetime,
+        *,
+        earliest: datetime,
+        nodes: Mapping[str, Mapping[str, Node]] = NO_NODES,
     ) -> None:
         self.catalog = catalog
         self._meters = meters_of(catalog)
         self._windows = windows
+        self._nodes = nodes
         self._at = at
         self._earliest = earliest
         self._unknown: dict[str, str] = {}
@@ -102,9 +118,27 @@ class Batch:
             if properties is not None and len(properties) > PROPERTIES_BYTES_MAX:
                 self._reject(index, Refusal("invalid_event", "the properties are larger than 16 KiB; send fewer"))
                 continue
-            if not plan.plain or event.amends is not None or _takes_back(measures):
+            way = self._way(event, measures) if event.node is not None else ()
+            if isinstance(way, Refusal):
+                self._reject(index, way)
+                continue
+            if way or not plan.plain or event.amends is not None or _takes_back(measures):
                 self._careful.add(event.account)
-            taken[key] = Taken(index, event, time, sum_of_it, measures, plan, properties)
+            taken[key] = Taken(index, event, time, sum_of_it, measures, plan, properties, way)
+
+    def _way(self, event: UsageEvent, measures: Iterable[Measured]) -> tuple[Node, ...] | Refusal:
+        """The nodes on the way to the one it names. What happened counts where something was stated once."""
+        node = event.node or ""
+        if not is_path(node):
+            return Refusal("invalid_event", f"/node: must be keys with `/` between them, not {describe(node)}")
+        for measured in measures:
+            if measured.aggregate not in ADDITIVE:
+                why = f"`{measured.feature}` aggregates by {measured.aggregate}, which nodes can't count"
+                return Refusal("invalid_event", f"/node: {why}; leave it out")
+        try:
+            return on_the_way(event.account, node, self._nodes.get(event.account, {}), self._at, ended=True)
+        except Refused as refused:
+            return Refusal(refused.code, refused.detail)
 
     def entries(self) -> list[EventEntry]:
         """What is to be written. Of accounts that need care, what the events change is not known yet."""

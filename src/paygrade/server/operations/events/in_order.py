@@ -17,19 +17,18 @@ from paygrade.catalog.model import Catalog
 from paygrade.catalog.offers import Aggregate
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, windows_of
-from paygrade.server.operations.events.batch import Taken
+from paygrade.server.operations.events.batch import ADDITIVE, Taken
 from paygrade.server.state.windows import CountingWindow, Target
 from paygrade.usage.balances import Row, SlotDetail, parse_slot
 from paygrade.usage.entries import Key, Posting
 from paygrade.usage.events import Refusal
 from paygrade.usage.ledger import slots, spend
 from paygrade.usage.meters import Measured, Read, Said, Total, fold, take
+from paygrade.usage.nodes import Way, spend_at, way
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
-
-ADDITIVE = ("count", "sum")
 
 
 class Chain(Struct, frozen=True):
@@ -86,9 +85,9 @@ async def _lock(
         for target in each.plan.targets:
             its = target.window.entitlements
             windows |= windows_of(account, its, its)
-            keys |= {
-                (account, *slot) for slot in slots(its, target.window.feature, each.time, member=each.event.member)
-            }
+            feature = target.window.feature
+            keys |= {(account, *slot) for slot in slots(its, feature, each.time, member=each.event.member)}
+            keys |= {(account, one.pool, one.slot) for one in _way(each, target)}
     since = min([each.time for each in careful] + [chain.time for chain in chains.values()])
     return await lock_balances(tx, catalog, keys | windows.keys(), windows, at, granted_since=since, in_one_pass=True)
 
@@ -143,6 +142,7 @@ class InOrder:
         for measured, target in sorted(_pairs(each), key=lambda pair: not pair[1].window.is_paid):
             if measured.aggregate in ADDITIVE:
                 spent = self._spend(each, target, measured.units)
+                spent = spend_at(_way(each, target), spent, target.window.feature, measured.units)
                 draws += spent
                 self._post(each, spent)
         return tuple(draws)
@@ -217,10 +217,18 @@ class InOrder:
         """Whether more is taken back than was used. What a plan change prorated may be below zero without it."""
         account = each.event.account
         keys = {target.key for _, target in _pairs(each)} | set(recounted)
-        keys |= {(account, *place) for place in self._places(each) if parse_slot(place[1]).kind == "window"}
+        keys |= {(account, *place) for place in self._places(each) if parse_slot(place[1]).kind in ("window", "node")}
+        keys |= {
+            (account, one.pool, one.slot)
+            for _, target in _pairs(each)
+            for one in _way(each, target)
+            if one.pool == target.window.feature
+        }
         for key in sorted(keys):
             granted, before = self._work.grants(account, key[1]), self._work.row_at(savepoint, key).used
-            used = self._work.row(key).used + sum(grant.used for grant in granted)
+            used = self._work.row(key).used
+            if not parse_slot(key[2]).node:
+                used += sum(grant.used for grant in granted)
             if used < 0 and self._work.row(key).used < before:
                 window = "" if key[2] == "lifetime" else f" of the window from `{key[2]}`"
                 detail = f"that would leave {used} units of `{key[1]}`{window} used; take back no more than was counted"
@@ -286,6 +294,11 @@ async def _chains(tx: "Transaction", careful: Sequence[Taken]) -> dict[tuple[str
             chain = replace(known, places=chain.places)
         latest[root] = chain
     return {key: latest[root] for key, root in roots.items()}
+
+
+def _way(each: Taken, target: Target) -> Way:
+    its = target.window.entitlements
+    return way(its, target.window.feature, each.nodes, each.event.properties) if each.nodes else ()
 
 
 def _pairs(each: Taken) -> list[tuple[Measured, Target]]:

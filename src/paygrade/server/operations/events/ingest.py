@@ -16,6 +16,7 @@ from msgspec import Struct
 from paygrade.server.operations.balances.unit_of_work import save_sums, until_saved
 from paygrade.server.operations.events.batch import Batch, Rejected
 from paygrade.server.operations.events.in_order import post_in_order
+from paygrade.server.operations.usage.nodes import load_nodes
 from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.values.errors import Refused
 
@@ -57,9 +58,12 @@ async def ingest(
     catalog = await snapshots.catalog(store)
     accounts = {event.account for event in events if isinstance(event, UsageEvent)}
 
+    named = {(event.account, event.node) for event in events if isinstance(event, UsageEvent) and event.node}
+
     async def attempt(*, one_by_one: bool = False) -> Ingested:
         windows = await snapshots.windows.load(store, accounts, catalog, remember=snapshots.remembers(catalog))
-        batch = Batch(catalog, windows, at, earliest=DAWN if backfill else at - PAST)
+        nodes = await load_nodes(store, named)
+        batch = Batch(catalog, windows, at, earliest=DAWN if backfill else at - PAST, nodes=nodes)
         for start in range(0, len(events), TURN):
             batch.read(events[start : start + TURN], start)
             await asyncio.sleep(0)

@@ -79,9 +79,9 @@ async def read_usage(
 ) -> UsageView:
     """Retrieve usage.
 
-    What was used and held in each window, newest first, with today's limit; grouped by member or property if
-    you ask for it. Refused `unknown_account`, `unknown_feature`, `not_countable` or `invalid_query`. Windows that
-    end after `from_at` and begin before `until`.
+    What was used and held in each window, newest first, with today's limit; grouped by member, node or property if you
+    ask for it; a node's usage includes what is below it. Refused `unknown_account`, `unknown_feature`, `not_countable`
+    or `invalid_query`. Windows that end after `from_at` and begin before `until`.
     """
     async with store.reading() as tx:
         saved, catalog = await load_account(tx, account), await tx.catalogs.in_force()
@@ -94,7 +94,12 @@ async def read_usage(
             starts = [window.from_at for window in shown]
             since = None if None in starts else min(start for start in starts if start is not None)
             slots = [slot_of(window.from_at) for window in shown]
-            groups = await tx.events.grouped(account, feature, slots, by=group_by, since=since, limit=GROUPS_MAX + 1)
+            if group_by == "node":
+                groups = await tx.events.by_node(account, feature, slots, limit=GROUPS_MAX + 1)
+            else:
+                groups = await tx.events.grouped(
+                    account, feature, slots, by=group_by, since=since, limit=GROUPS_MAX + 1
+                )
     windows = tuple(_window(saved.account, catalog, window, group_by, groups, at) for window in shown)
     return UsageView(account, windows, len(kept) > WINDOWS_MAX or any(len(its) > GROUPS_MAX for its in groups.values()))
 

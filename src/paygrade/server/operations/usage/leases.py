@@ -33,7 +33,12 @@ def take_lease(work: UnitOfWork, asked: Lease) -> Answer:
     its = entitlements_at(snapshot, at).get(feature)
     if its is None:
         return Answer(replace(had, quantity=asked.units), took_effect=False)
-    if (why := _not_leasable(work, account, its)) is not None:
+    why = (
+        "is asked for at a node, which has limits of its own; use it with `consume`"
+        if asked.node is not None
+        else _not_leasable(work, account, its)
+    )
+    if why is not None:
         raise Refused("not_leasable", f"`{feature}` {why}")
     slot = slot_of(its.from_at)
     move = move_lease(

@@ -57,7 +57,8 @@ def decide_optimistically(snapshots: "Snapshots", asked: Sequence[Asked], at: da
     behind: set[str] = set()
     left: list[int] = []
     for place, one in enumerate(asked):
-        id = (one.account, one.id) if type(one) is Consume else None
+        # What counts at nodes counts in more places than one.
+        id = (one.account, one.id) if type(one) is Consume and one.node is None else None
         if id is not None and one.account not in behind and id not in ids:
             assert isinstance(one, Consume)
             key = (one.account, one.feature)

@@ -19,7 +19,7 @@ Properties = dict[str, str | int | bool]
 
 
 class Consume(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Use `quantity` units, if that is allowed. `id` makes it count once."""
+    """Use `quantity` units, if that is allowed. `id` makes it count once. `node`: where below the account."""
 
     account: str
     feature: str
@@ -27,10 +27,11 @@ class Consume(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     quantity: Units = 1
     member: str | None = None
     properties: Properties | None = None
+    node: str | None = None
 
 
 class Reserve(Struct, frozen=True):
-    """Hold `quantity` units for `ttl_s` seconds, if that is allowed."""
+    """Hold `quantity` units for `ttl_s` seconds, if that is allowed. `node`: where below the account."""
 
     account: str
     feature: str
@@ -39,6 +40,7 @@ class Reserve(Struct, frozen=True):
     ttl_s: Seconds = 60
     member: str | None = None
     properties: Properties | None = None
+    node: str | None = None
 
 
 class Commit(Struct, frozen=True):
@@ -74,7 +76,8 @@ class Extend(Struct, frozen=True):
 class Lease(Struct, frozen=True, forbid_unknown_fields=True):
     """Hold up to `units` units for one process, which claims them before it uses them: up to `claim` of them at once.
 
-    `id` names the lease and makes this count once. It lasts `ttl_s` seconds, and no longer than the window.
+    `id` names the lease and makes this count once. It lasts `ttl_s` seconds, and no longer than the window. Of a `node`
+    no units can be leased.
     """
 
     account: str
@@ -83,6 +86,7 @@ class Lease(Struct, frozen=True, forbid_unknown_fields=True):
     units: Some
     claim: Units = 0
     ttl_s: Seconds = 60
+    node: str | None = None
 
 
 class LeaseStep(Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,12 +133,14 @@ def reservation_of(asked: Asked) -> str | None:
 def digest_of(asked: Asked) -> int:
     """What was asked, as 64 bits."""
     match asked:
-        case Consume(properties=None):
+        case Consume(properties=None, node=None):
             return _mark(asked.feature, asked.quantity, asked.member)
         case Consume():
-            return digest("consume", asked.feature, asked.quantity, asked.member, asked.properties)
+            at_node = () if asked.node is None else (asked.node,)
+            return digest("consume", asked.feature, asked.quantity, asked.member, asked.properties, *at_node)
         case Reserve():
-            return digest("reserve", asked.feature, asked.quantity, asked.ttl_s, asked.member, asked.properties)
+            said = (asked.quantity, asked.ttl_s, asked.member, asked.properties)
+            return digest("reserve", asked.feature, *said, *(() if asked.node is None else (asked.node,)))
         case Commit():
             return digest("commit", asked.reservation, asked.quantity, asked.keep, asked.properties)
         case Release() | Extend():
@@ -142,8 +148,8 @@ def digest_of(asked: Asked) -> int:
         case Lease():
             return digest("lease", asked.feature, asked.units, asked.claim, asked.ttl_s)
         case LeaseStep():
-            said = (asked.claim, asked.unused, asked.units, asked.ttl_s, asked.end)
-            return digest("lease step", asked.lease, *said)
+            step = (asked.claim, asked.unused, asked.units, asked.ttl_s, asked.end)
+            return digest("lease step", asked.lease, *step)
 
 
 @lru_cache(maxsize=1024)

@@ -13,6 +13,7 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from paygrade.decisions.decide import Decision, decide, decide_to_hold
+from paygrade.decisions.nodes import RowOf, decide_at
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
@@ -32,9 +33,11 @@ from paygrade.server.operations.usage.requests import (
     id_of,
     reservation_of,
 )
+from paygrade.server.state.nodes import Ways
 from paygrade.usage.balances import LIFETIME, parse_slot
 from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Key, Posting, Reservation, derived
 from paygrade.usage.ledger import commit, committed_price, hold, release, slots, spend
+from paygrade.usage.nodes import hold_at, spend_at
 from paygrade.usage.prices import exact_price
 from paygrade.values.errors import Refused
 
@@ -55,11 +58,13 @@ async def use_together(
     async def attempt() -> list[Answer | Refused]:
         async with store.transaction(pipelined=True) as tx:
             held = await tx.ledger.reservations(steps) if steps else {}
-            keys = {key for a in asked for key in _touched(a, accounts[a.account], held, at)}
+            wanted = [(a.account, _node_of(a, held)) for a in asked]
+            ways = await snapshots.nodes.ways(tx, wanted, at, remember=snapshots.remembers(catalog))
+            keys = {key for a in asked for key in _touched(a, accounts[a.account], held, ways, at)}
             work = await lock_balances(
                 tx, catalog, keys, _windows(accounts, keys, at), at, snapshots=accounts, ids=ids, reservations=steps
             )
-            answers = [_one(work, a) for a in asked]
+            answers = [_one(work, ways, a) for a in asked]
             await work.save(tx)
         return answers
 
@@ -77,7 +82,17 @@ def _windows(
     return found
 
 
-def _touched(asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reservation], at: datetime) -> list[Key]:
+def _node_of(asked: Asked, held: Mapping[tuple[str, str], Reservation]) -> str | None:
+    """The node a request names, or its reservation did."""
+    if isinstance(asked, Consume | Reserve):
+        return asked.node
+    reservation = held.get((asked.account, reservation_of(asked) or ""))
+    return reservation.held.node if reservation is not None else None
+
+
+def _touched(
+    asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reservation], ways: Ways, at: datetime
+) -> list[Key]:
     """The slots a request reads or changes, those of grants too."""
     account = asked.account
     match asked:
@@ -85,9 +100,12 @@ def _touched(asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reser
             entitlements = entitlements_at(snapshot, at)
             if feature not in entitlements:
                 return []
-            return [(account, pool, slot) for pool, slot in slots(entitlements, feature, at, member=member)]
+            found = [(account, pool, slot) for pool, slot in slots(entitlements, feature, at, member=member)]
+            if asked.node is not None:
+                found += _at_nodes(ways, snapshot, account, feature, asked.node, asked.properties, at)
+            return found
         case Lease():
-            return _touched(Consume(account, asked.feature, asked.id), snapshot, held, at)
+            return _touched(Consume(account, asked.feature, asked.id), snapshot, held, ways, at)
         case _:
             reservation = held.get((account, reservation_of(asked) or ""))
             if reservation is None:
@@ -98,10 +116,32 @@ def _touched(asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reser
                 pairs.append((reservation.feature, its.leased))
             # Whatever was held, the answer says how things stand now.
             now = Consume(account, reservation.feature, "", member=reservation.member)
-            return [*((account, pool, slot) for pool, slot in pairs), *_touched(now, snapshot, held, at)]
+            touched = [*((account, pool, slot) for pool, slot in pairs), *_touched(now, snapshot, held, ways, at)]
+            if its.node is not None and isinstance(asked, Commit):
+                # More than is held may be committed.
+                said = its.properties if asked.properties is None else asked.properties
+                touched += _at_nodes(ways, snapshot, account, reservation.feature, its.node, said, at)
+            return touched
 
 
-def _one(work: UnitOfWork, asked: Asked) -> Answer | Refused:
+def _at_nodes(
+    ways: Ways,
+    snapshot: Snapshot,
+    account: str,
+    feature: str,
+    node: str,
+    properties: Mapping[str, Any] | None,
+    at: datetime,
+) -> list[Key]:
+    """The slots of nodes that a use reads or changes. Any: JSON as it was told."""
+    try:
+        way = ways.find(entitlements_at(snapshot, at), account, feature, node, properties)
+    except Refused:  # in its turn, it is refused
+        return []
+    return [(account, one.pool, one.slot) for one in way]
+
+
+def _one(work: UnitOfWork, ways: Ways, asked: Asked) -> Answer | Refused:
     known = work.answered.get((asked.account, id_of(asked)))
     # A step that has no id of its own and says something else than before meets a reservation that is resolved.
     named = not isinstance(asked, Commit | Release | Extend) or (isinstance(asked, Commit) and asked.id is not None)
@@ -111,9 +151,9 @@ def _one(work: UnitOfWork, asked: Asked) -> Answer | Refused:
     try:
         match asked:
             case Consume() | Reserve():
-                return _use(work, asked)
+                return _use(work, ways, asked)
             case Commit():
-                return _commit(work, asked)
+                return _commit(work, ways, asked)
             case Release():
                 return _release(work, asked)
             case Extend():
@@ -143,7 +183,7 @@ def _again(work: UnitOfWork, asked: Asked, known: Answered) -> Answer | Refused:
     return unpacked(known.answer, account=asked.account, feature=feature, sources=its.sources if its else ())
 
 
-def _use(work: UnitOfWork, asked: Consume | Reserve) -> Answer:
+def _use(work: UnitOfWork, ways: Ways, asked: Consume | Reserve) -> Answer:
     """Use units, or hold them."""
     snapshot, at, feature, quantity = work.snapshot(asked.account), work.at, asked.feature, asked.quantity
     member, properties = asked.member, asked.properties
@@ -152,16 +192,24 @@ def _use(work: UnitOfWork, asked: Consume | Reserve) -> Answer:
     if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
     _refuse_uncountable(snapshot, feature, at)
+    its, balances, view = entitlements_at(snapshot, at), snapshot.balances, None
+    way = ways.find(its, asked.account, feature, asked.node, properties)
+    if way:
+        to_hold = isinstance(asked, Reserve)
+        row_of = _rows(work, asked.account)
+        decision = decide_at(decision, snapshot, way, row_of, at, to_hold=to_hold, properties=properties)
     kind: EntryKind = "consume" if isinstance(asked, Consume) else "reserve"
     entry = partial(_entry, work, asked, kind, feature, quantity, member=member)
     if not decision.allowed:
         work.enter(entry(decision, denied=decision.reason))
         return Answer(decision, took_effect=False)
-    its, balances, view = entitlements_at(snapshot, at), snapshot.balances, None
     if isinstance(asked, Consume):
         postings = spend(its, balances, feature, quantity, at, member=member, properties=properties)
+        postings = spend_at(way, postings, feature, quantity)
     else:
         postings, held = hold(its, balances, feature, quantity, at, member=member, properties=properties)
+        if asked.node is not None:
+            postings, held = hold_at(way, postings, held, feature, node=asked.node)
         ends_at = at + timedelta(seconds=asked.ttl_s)
         made = Reservation(asked.account, asked.id, feature, member, quantity, 0, "open", held, at, ends_at)
         work.resolve(made)
@@ -174,7 +222,7 @@ def _use(work: UnitOfWork, asked: Consume | Reserve) -> Answer:
     return Answer(shown, took_effect=True, reservation=view)
 
 
-def _commit(work: UnitOfWork, asked: Commit) -> Answer:
+def _commit(work: UnitOfWork, ways: Ways, asked: Commit) -> Answer:
     reservation = _open(work, asked)
     units, account = reservation.held.units, asked.account
     # It is priced as it was reserved, unless other properties are stated.
@@ -186,7 +234,7 @@ def _commit(work: UnitOfWork, asked: Commit) -> Answer:
         postings, held = (*postings, *release(held)), _nothing(held)
     work.post(account, postings, work.at)
     if quantity > units:
-        more = _beyond(work, reservation, quantity - units, properties)
+        more = _beyond(work, ways, reservation, quantity - units, properties)
         work.post(account, more, work.at)
         postings = (*postings, *more)
     changed = replace(reservation, committed=reservation.committed + quantity, state=state, held=held)
@@ -194,19 +242,28 @@ def _commit(work: UnitOfWork, asked: Commit) -> Answer:
 
 
 def _beyond(
-    work: UnitOfWork, reservation: Reservation, more: int, properties: Mapping[str, Any] | None
+    work: UnitOfWork, ways: Ways, reservation: Reservation, more: int, properties: Mapping[str, Any] | None
 ) -> tuple[Posting, ...]:
     """What using more than was held draws, decided on balances in which what was held is settled."""
-    snapshot, at, feature, member = work.snapshot(reservation.account), work.at, reservation.feature, reservation.member
+    account, at, feature, member = reservation.account, work.at, reservation.feature, reservation.member
+    snapshot = work.snapshot(account)
     decision = decide(snapshot, feature, more, at, member=member, properties=properties)
+    its = entitlements_at(snapshot, at)
+    way = ways.find(its, account, feature, reservation.held.node, properties)
+    decision = decide_at(decision, snapshot, way, _rows(work, account), at, properties=properties)
     if not decision.allowed:
         raise Refused(
             "exceeds_reservation",
             f"`{reservation.id}` holds {reservation.held.units}, and {more} more are not allowed "
             f"[{decision.reason}]; commit what it holds, and report the rest as a usage event if it was used",
         )
-    its = entitlements_at(snapshot, at)
-    return spend(its, snapshot.balances, feature, more, at, member=member, properties=properties)
+    spent = spend(its, snapshot.balances, feature, more, at, member=member, properties=properties)
+    return spend_at(way, spent, feature, more)
+
+
+def _rows(work: UnitOfWork, account: str) -> RowOf:
+    """The counters of nodes, as they are in this work."""
+    return lambda one: work.row((account, one.pool, one.slot))
 
 
 def _release(work: UnitOfWork, asked: Release) -> Answer:
