@@ -33,38 +33,42 @@ class Sample(Struct, frozen=True):
 
 
 class BurnDown(Struct, frozen=True):
-    """Samples, the earliest first, the last of them now. `a_day`: how many units were used a day lately. `lasts_until`:
-    when the last of what can be spent now is used or expired at that pace; None: not as far as one can tell."""
+    """Samples, the earliest first, the last of them now. `a_day`: how many units were used a day lately; None: it
+    is known for less than a day. `lasts_until`: when the last of what can be spent now is used or expired at that pace;
+    None: not as far as one can tell."""
 
     account: str
     credit: str
     samples: tuple[Sample, ...]
-    a_day: float
+    a_day: float | None
     lasts_until: datetime | None
 
 
 async def burn_down(store: "Store", *, account: str, credit: str, now: datetime) -> BurnDown:
     """Refused `unknown_account`, `unknown_feature`."""
-    found = []
-    step = LOOKS_BACK / (SAMPLES - 1)
-    for number in reversed(range(SAMPLES)):
-        at = now - number * step
+    async with store.reading() as tx:
+        known, catalog, held = await known_at(tx, account, at=now, now=now)
+    if not known.exists:
+        raise unknown_account(account)
+    if not isinstance(catalog.credits.get(credit), Credit):
+        raise Refused("unknown_feature", f"the catalog has no credit `{credit}`; look at the list of features")
+    first = max(now - LOOKS_BACK, min(known.since or now, now))
+    found = [Sample(now, view_balance(held, credit, now))]
+    for number in range(1, SAMPLES if first < now else 1):
+        at = now - number * (now - first) / (SAMPLES - 1)
         async with store.reading() as tx:
-            known, catalog, held = await known_at(tx, account, at=at, now=now)
-        if not number and not known.exists:
-            raise unknown_account(account)
-        if not number and not isinstance(catalog.credits.get(credit), Credit):
-            raise Refused("unknown_feature", f"the catalog has no credit `{credit}`; look at the list of features")
-        if known.exists and credit in catalog.credits:
-            found.append(Sample(at, view_balance(held, credit, at)))
-    a_day = pace([each for each in found if each.at >= now - PACE_OF - step / 2])
-    return BurnDown(account, credit, tuple(found), a_day, lasts_until(found[-1], a_day))
+            then, catalog, held = await known_at(tx, account, at=at, now=now)
+        if then.exists and credit in catalog.credits:
+            found.insert(0, Sample(at, view_balance(held, credit, at)))
+    a_day = pace([each for each in found if each.at >= now - PACE_OF - LOOKS_BACK / SAMPLES / 2])
+    return BurnDown(account, credit, tuple(found), a_day, lasts_until(found[-1], a_day or 0))
 
 
-def pace(samples: Sequence[Sample]) -> float:
-    """Units a day over these. What is used of a window after its last sample is not seen."""
-    if len(samples) < 2:
-        return 0.0
+def pace(samples: Sequence[Sample]) -> float | None:
+    """Units a day over these; None: they span less than a day. What is used of a window after its last sample is not
+    seen."""
+    if samples[-1].at - samples[0].at < timedelta(days=1):
+        return None
     used = 0
     for before, after in pairwise(samples):
         known = {each.grant.id: each.share.consumed for each in before.balance.grants}

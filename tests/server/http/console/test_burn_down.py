@@ -22,7 +22,7 @@ def sample(at: datetime, *grants: Grant, asleep: bool = False) -> Sample:
 
 
 def test_what_is_used_between_samples_makes_the_pace() -> None:
-    assert pace([sample(NOW, grant("a", 100))]) == 0
+    assert pace([sample(NOW, grant("a", 100))]) is None, "nobody can tell yet"
     there = [
         sample(NOW - 4 * DAY, grant("a", 100, used=10)),
         sample(NOW - 2 * DAY, grant("a", 100, used=40)),
@@ -61,4 +61,6 @@ def test_bands_lie_on_one_another_and_what_does_not_fit_is_summed() -> None:
     assert sum(band.left[1] or 0 for band in chart.bands) == 210
     assert chart.bands[-1].path.endswith("160.0z"), "what burns last lies at the bottom"
     assert chart.guess
+    gone = (sample(NOW - DAY, grant("old", 10), grant("new", 5)), sample(NOW, grant("new", 5)))
+    assert [band.id for band in burn_chart(BurnDown("acme", "credits", gone, 10, None)).bands] == ["old", "new"]
     assert not burn_chart(BurnDown("acme", "credits", (sample(NOW),), 0, None)).bands

@@ -215,12 +215,11 @@ def test_two_instants_are_compared_and_what_differs_is_said(admin: Browser) -> N
 
 def test_credits_burn_down_in_a_chart_that_is_a_table(admin: Browser) -> None:
     page = admin.page("/console/accounts/acme/credits/ai_credits")
-    (row,) = page.one("table").one("tbody").every("tr")
-    *bands, whole = [int(cell.text.replace(",", "")) for cell in row.every("td")]
+    now = page.one("table").one("tbody").every("tr")[-1]
+    *bands, whole = [int(cell.text.replace(",", "")) for cell in now.every("td")]
     assert {70, 5000} <= set(bands)
     assert whole == sum(bands)
-    assert len([path for path in page.every("path") if path.classes]) >= 3
-    assert "None were used within a week" in page.one("figcaption").text
+    assert "less than a day" in page.one("figcaption").text
     admin.page("/console/accounts/nobody/credits/ai_credits", 404)
     admin.page("/console/accounts/acme/credits/api_calls", 404)
     assert admin.page("/console/accounts/acme").one("a", href="/console/accounts/acme/credits/ai_credits")

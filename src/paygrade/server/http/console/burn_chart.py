@@ -41,9 +41,8 @@ def burn_chart(found: BurnDown) -> BurnChart:
         ends_at = min(max(ends_at, found.lasts_until), now + timedelta(days=21))
     names: dict[str, str] = {}
     for sample in reversed(found.samples):
-        for each in sample.balance.grants:
-            if each.share.available:
-                names.setdefault(each.grant.id, words(each.grant.kind))
+        its = {each.grant.id: words(each.grant.kind) for each in sample.balance.grants if each.share.available}
+        names = {id: name for id, name in its.items() if id not in names} | names  # what is gone burned first
     series = [(name, id, tuple(_left(sample, id) for sample in found.samples)) for id, name in names.items()]
     if len(series) > SHOWN_MAX:
         rest = [left for _, _, left in series[SHOWN_MAX - 1 :]]
