@@ -19,7 +19,7 @@ from paygrade.server.operations.sync.inbox import receive_event
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.sync import SUBJECTS, sync_subject
-from paygrade.usage.meters import UsageEvent
+from paygrade.usage.events import UsageEvent
 from support.fake_provider import DOCUMENT, T0, Event, SetClock, World, customer, pro
 
 pytestmark = pytest.mark.anyio
