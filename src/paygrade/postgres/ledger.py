@@ -230,8 +230,7 @@ class Ledger:
         return {(pool, id): reason async for pool, id, reason in cursor}
 
     async def grants_known(self, account: str, until: datetime, *, believed: bool = True) -> dict[str, list[Grant]]:
-        """By pool: the grants that were known at `until`, or whenever they became known, as they were granted, less
-        what was voided by then."""
+        """By pool: the grants that were known at `until`, or all there are, less what was voided by then."""
         cursor = await self._connection.execute(
             """
             select g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until,

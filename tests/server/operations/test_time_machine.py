@@ -19,7 +19,7 @@ from paygrade.server.operations.sync.inbox import receive_event
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.sync import SUBJECTS, sync_subject
-from paygrade.usage.meters import UsageEvent
+from paygrade.usage.events import UsageEvent
 from support.fake_provider import DOCUMENT, T0, Event, SetClock, World, customer, pro
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,8 @@ async def told(store: Store, *subscriptions: Subscription, happened_at: datetime
 
 async def every_way(store: Store, feature: str, at: datetime, now: datetime, *, believed: bool) -> tuple[bool, Any]:
     """Whether access is allowed and by which plan, asked in each way there is; they agree. Any: a plan or None."""
-    snapshots, its = Snapshots(), {"account": "acme", "now": now, "believed": believed}
+    snapshots = Snapshots()
+    its: dict[str, Any] = {"account": "acme", "now": now, "believed": believed}
     checked = await check(store, snapshots, feature=feature, at=at, **its)
     explained = (await explain(store, feature=feature, at=at, **its)).decision
     listed = (await decisions(store, snapshots, at=at, **its)).decisions[feature]
@@ -76,7 +77,7 @@ async def test_a_webhook_two_days_late_was_true_then_and_believed_once_it_came(s
     shown = await timeline(sold, account="acme", as_of=upgraded)
     assert [fact.happened_at for fact in shown.facts] == [upgraded, T0]
     assert len((await timeline(sold, account="acme", as_of=upgraded, believed=True)).facts) == 1
-    its = {"account": "acme", "now": now}
+    its: dict[str, Any] = {"account": "acme", "now": now}
     for by_belief, began in ((False, upgraded), (True, came)):
         first = await versions(sold, limit=1, believed=by_belief, **its)
         rest = await versions(sold, before=first.next, believed=by_belief, **its)
@@ -124,7 +125,7 @@ async def test_usage_that_was_reported_late_was_used_then_and_counted_since(sold
     used, came = T0 + HOUR, T0 + DAY
     event = UsageEvent(id="1", account="acme", event="api_call", time=used, quantity=4)
     assert (await ingest(sold, Snapshots(), [event], came)).accepted == 1
-    now, asked = T0 + 2 * DAY, {"account": "acme", "feature": "api_calls"}
+    now, asked = T0 + 2 * DAY, dict[str, Any](account="acme", feature="api_calls")
     for at, true, believed in ((used - HOUR, 0, 0), (used, 4, 0), (came, 4, 4)):
         for by_belief, count in ((False, true), (True, believed)):
             told = await check(sold, Snapshots(), at=at, now=now, believed=by_belief, **asked)
