@@ -47,7 +47,7 @@ class BurnDown(Struct, frozen=True):
 async def burn_down(store: "Store", *, account: str, credit: str, now: datetime) -> BurnDown:
     """Refused `unknown_account`, `unknown_feature`."""
     async with store.reading() as tx:
-        known, catalog, held = await known_at(tx, account, at=now, now=now)
+        known, catalog, held = await known_at(tx, account, at=now, now=now, believed=False)
     if not known.exists:
         raise unknown_account(account)
     if not isinstance(catalog.credits.get(credit), Credit):
@@ -57,7 +57,7 @@ async def burn_down(store: "Store", *, account: str, credit: str, now: datetime)
     for number in range(1, SAMPLES if first < now else 1):
         at = now - number * (now - first) / (SAMPLES - 1)
         async with store.reading() as tx:
-            then, catalog, held = await known_at(tx, account, at=at, now=now)
+            then, catalog, held = await known_at(tx, account, at=at, now=now, believed=False)
         if then.exists and credit in catalog.credits:
             found.insert(0, Sample(at, view_balance(held, credit, at)))
     a_day = pace([each for each in found if each.at >= now - PACE_OF - LOOKS_BACK / SAMPLES / 2])

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.decisions.decide import AnyDecision, decide
+from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.message import DecisionView, shown
 from paygrade.decisions.outcome import LoggedDecision, differences, outcome_of
 from paygrade.server.operations.accounts.access import known_at
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.operations.paging import cut, read_place
-from paygrade.server.operations.usage.nodes import decide_at_node
+from paygrade.server.state.nodes import decide_at_node
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -71,9 +71,8 @@ async def replay(store: "Store", *, account: str, id: str, now: datetime) -> Rep
         # What an allowed use counted is not what it was decided on.
         counted = logged.outcome.allowed and logged.via in ("consume", "reserve")
         at = logged.at - _INSTANT if counted else logged.at
-        believed, true = [
-            await _again(tx, logged, at=at, now=now, believed=by_belief) for by_belief in (True, False)
-        ]
+        believed = await _again(tx, logged, at=at, now=now, believed=True)
+        true = await _again(tx, logged, at=at, now=now, believed=False)
     return Replay(
         logged,
         shown(believed, counted=True),
@@ -83,9 +82,7 @@ async def replay(store: "Store", *, account: str, id: str, now: datetime) -> Rep
     )
 
 
-async def _again(
-    tx: "Transaction", logged: LoggedDecision, *, at: datetime, now: datetime, believed: bool
-) -> AnyDecision:
+async def _again(tx: "Transaction", logged: LoggedDecision, *, at: datetime, now: datetime, believed: bool) -> Decision:
     _, _, held = await known_at(tx, logged.account, at=at, now=now, believed=believed)
     asked = logged.properties
     decision = decide(held, logged.feature, logged.quantity, at, member=logged.member, properties=asked)

@@ -117,4 +117,6 @@ def _row(one: _Waiting) -> LoggedDecision:
     properties = said if said and len(msgspec.json.encode(said)) <= PROPERTIES_BYTES_MAX else None
     member = one.member if one.member is None or len(one.member) <= KEY_LENGTH_MAX else None
     its, outcome = one.decision, outcome_of(one.decision)
-    return LoggedDecision(id, its.account, one.at, its.feature, its.quantity, member, one.node, properties, one.via, outcome)
+    return LoggedDecision(
+        id, its.account, one.at, its.feature, its.quantity, member, one.node, properties, one.via, outcome
+    )

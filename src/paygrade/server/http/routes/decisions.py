@@ -26,7 +26,8 @@ AT_LEAST = rf"^({VERSION.pattern}|[A-Za-z]+_[A-Za-z0-9_]{{1,200}})$"
 
 class AccountQuestion(Struct, frozen=True):
     """May this account use `quantity` more units of `feature`? `quantity` 0 asks whether it has it at all. An `at` in
-    the past asks what was true then by all that is known now, with `believed` by what was known then. `node`: where below the account."""
+    the past asks what was true then by all that is known now, with `believed` by what was known then. `node`: where
+    below the account."""
 
     feature: str
     quantity: Units = 1

@@ -23,8 +23,8 @@ from paygrade.entitlements.model import Entitlement, Offer
 from paygrade.entitlements.sources import Candidate, offers, versions_had
 from paygrade.server.operations.accounts.record import unknown_account
 from paygrade.server.operations.accounts.timeline import TimelineEntry, entry
-from paygrade.server.operations.usage.nodes import decide_at_node
 from paygrade.server.state.balances import with_balances, with_balances_then
+from paygrade.server.state.nodes import decide_at_node
 from paygrade.usage.balances import in_window
 from paygrade.usage.ledger import asleep
 from paygrade.values.errors import Unavailable

@@ -23,7 +23,7 @@ from paygrade.server.operations.accounts.record import load_account, lock_accoun
 from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.paging import cut, read_place
 from paygrade.server.operations.updates.announce import announce_fact
-from paygrade.server.operations.usage.nodes import rows_at
+from paygrade.server.state.nodes import rows_at
 from paygrade.usage.balances import Row
 from paygrade.usage.nodes import counter, used_at
 from paygrade.values.errors import Refused

@@ -16,7 +16,7 @@ from msgspec import Struct
 from paygrade.server.operations.balances.unit_of_work import save_sums, until_saved
 from paygrade.server.operations.events.batch import Batch, Rejected
 from paygrade.server.operations.events.in_order import post_in_order
-from paygrade.server.operations.usage.nodes import load_nodes
+from paygrade.server.state.nodes import load_nodes
 from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.values.errors import Refused
 
