@@ -165,12 +165,7 @@ def application(
     process behind its port. `sender` None: webhooks are sent as the settings say."""
     metrics, sender = metrics or Metrics(), sender or Sender(Guard(settings.webhook_allow))
     store, clock = store_of(settings, database_url), Clock(settings.clock_url)
-    sinks: list[Sink] = [] if settings.audit_syslog is None else [Syslog(settings.audit_syslog)]
-    if settings.audit_otlp is not None:
-        sinks.append(Otlp(settings.audit_otlp, settings.audit_otlp_headers))
-    looks = Looks(store, clock)
-    snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
-    provider = stripe_provider(settings)
+    sinks, looks, provider = audit_sinks(settings), Looks(store, clock), stripe_provider(settings)
 
     async def send() -> None:
         await clock.first()
@@ -207,7 +202,7 @@ def application(
     return create_app(
         store=store,
         clock=clock,
-        snapshots=snapshots,
+        snapshots=Snapshots(bytes_max=settings.memory_mb * 1_000_000),
         keys=ApiKeys(key, settings.mode),
         verify=StripeVerify(settings.webhook_secrets) if settings.webhook_secrets else None,
         provider=PROVIDER,
@@ -228,6 +223,14 @@ def application(
         work=[("looks", look), ("workers", work), ("webhooks", send), *([("audit", send_records)] if sinks else [])],
         metrics=metrics,
     )
+
+
+def audit_sinks(settings: Settings) -> list[Sink]:
+    """Where audit records are sent."""
+    sinks: list[Sink] = [] if settings.audit_syslog is None else [Syslog(settings.audit_syslog)]
+    if settings.audit_otlp is not None:
+        sinks.append(Otlp(settings.audit_otlp, settings.audit_otlp_headers))
+    return sinks
 
 
 def decision_log(settings: Settings, metrics: Metrics) -> DecisionLog | None:
