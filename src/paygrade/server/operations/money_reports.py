@@ -90,7 +90,7 @@ class LeakageReport(Struct, frozen=True):
     next: str | None
 
 
-class UsageReport(Struct, frozen=True):
+class UsageRevenueReport(Struct, frozen=True):
     """Revenue of usage by account, month and line. `next` is the `after` of the next page; None: this is the last."""
 
     from_month: str
@@ -156,7 +156,7 @@ async def report_revenue(store: "Store", *, months: Months, after: str, limit: i
     return RevenueReport(*months.names, rows, unread, next)
 
 
-async def report_usage(store: "Store", *, months: Months, after: str, limit: int) -> UsageReport:
+async def report_usage(store: "Store", *, months: Months, after: str, limit: int) -> UsageRevenueReport:
     """Report revenue of usage.
 
     The lines of paid invoices that bill usage, by account and the month in which it was used, in minor units without
@@ -164,7 +164,7 @@ async def report_usage(store: "Store", *, months: Months, after: str, limit: int
     """
     invoices, unread, next = await _billed(store, after=after, limit=limit)
     rows = await asyncio.to_thread(_usage, invoices, months)
-    return UsageReport(*months.names, rows, unread, next)
+    return UsageRevenueReport(*months.names, rows, unread, next)
 
 
 async def report_movements(store: "Store", *, months: Months, after: str, limit: int) -> MovementReport:

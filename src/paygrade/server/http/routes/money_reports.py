@@ -175,7 +175,7 @@ async def leakage_report(
 @get(
     "/v1/reports/usage",
     opt=describe("reports", reports.report_usage, example=_USAGE, scope="reports:read", also=(CSV,),
-                 kind=reports.UsageReport),
+                 kind=reports.UsageRevenueReport),
 )  # fmt: skip
 async def usage_report(
     context: InContext,
