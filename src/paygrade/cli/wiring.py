@@ -195,10 +195,6 @@ def application(
         await clock.first()
         await looks.go_on()
 
-    async def first_catalog() -> None:
-        if document is not None:
-            await _publish_first(store, clock, document)
-
     return create_app(
         store=store,
         clock=clock,
@@ -219,7 +215,7 @@ def application(
         trusted_proxies=settings.trusted_proxies,
         second_person=settings.second_person,
         schema_pending=partial(pending_migrations, database_url),
-        first=first_catalog,
+        first=partial(_publish_first, store, clock, document) if document is not None else None,
         work=[("looks", look), ("workers", work), ("webhooks", send), *([("audit", send_records)] if sinks else [])],
         metrics=metrics,
     )
