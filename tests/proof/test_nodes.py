@@ -136,7 +136,10 @@ def counted(database_url: str, account: str) -> dict[str, tuple[int, int]]:
 def watch(database_url: str, account: str, stopping: threading.Event) -> None:
     """At every look each node has at most its limit, and its children no more than it has."""
     while not stopping.is_set():
-        seen = counted(database_url, account)
+        try:
+            seen = counted(database_url, account)
+        except psycopg.OperationalError:  # this connection was cut, too
+            continue
         for node, (used, reserved) in seen.items():
             assert used + reserved <= LIMITS[node], node
             children = [its for each, its in seen.items() if each.rpartition("/")[0] == node]
