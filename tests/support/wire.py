@@ -29,12 +29,16 @@ def broken(before: set[str], now: set[str]) -> list[str]:
     known = {line.split(" ", 2)[1] for line in before if line.startswith("needs ")}
     known |= {_owner(line) for line in before}
     fresh = [line for line in now - before if line.startswith("needs ") and _owner(line[6:]) in known]
-    gone = [line for line in before - now if not line.startswith("needs ") and not _has_more_values(line, now)]
+    gone = [line for line in before - now if not line.startswith("needs ") and not _has_more(line, now)]
     return sorted(gone + fresh)
 
 
-def _has_more_values(line: str, now: set[str]) -> bool:
-    """Whether all that has become of it is that it can have other values, too."""
+def _has_more(line: str, now: set[str]) -> bool:
+    """Whether all that has become of it is that it can have other values, or be of other kinds, too."""
+    what, _, kinds = line.rpartition(" ")
+    named = set(kinds.split("|"))
+    if len(named) > 1 and all(kind[0].isupper() for kind in named):
+        return any(other.startswith(f"{what} ") and named < set(other.rpartition(" ")[2].split("|")) for other in now)
     values = _VALUES.search(line)
     if values is None:
         return False

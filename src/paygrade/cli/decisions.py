@@ -57,7 +57,7 @@ def list_decisions(account: str, feature: str | None, limit: int, before: str | 
 @as_json
 def replay(account: str, decision: str, as_json: bool) -> None:
     """Ask a logged DECISION about ACCOUNT again, by what was known then and by what is known now."""
-    told = call("POST", path("v1", "accounts", account, "decision-log", decision, "replay"))
+    told = call("GET", path("v1", "accounts", account, "decision-log", decision, "replay"))
     if as_json:
         show_json(told)
         return

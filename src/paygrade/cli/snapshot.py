@@ -134,7 +134,7 @@ def _report(at: str | None, *, believed: bool) -> Iterator[dict[str, Any]]:
         asked = {"at": at, "after": after, "believed": "true" if believed else None}
         query = {name: value for name, value in asked.items() if value}
         page = call("GET", "/v1/reports/entitlements", query=query)
-        yield from page["rows"]
+        yield from ({**row, "as_of": page["as_of"]} for row in page["rows"])
         at, after = page["as_of"], page["next"]
 
 

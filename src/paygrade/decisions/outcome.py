@@ -15,7 +15,7 @@ Via = Literal["check", "consume", "reserve", "authorize", "ofrep"]
 """How a decision was asked for."""
 
 
-class Outcome(Struct, frozen=True, omit_defaults=True):
+class DecisionOutcome(Struct, frozen=True, omit_defaults=True):
     """What a decision said, as a decision has these fields."""
 
     allowed: bool
@@ -44,14 +44,14 @@ class LoggedDecision(Struct, frozen=True):
     node: str | None
     properties: dict[str, str | int | bool] | None
     via: Via
-    outcome: Outcome
+    outcome: DecisionOutcome
 
 
-def outcome_of(decision: Decision) -> Outcome:
-    return Outcome(**{name: getattr(decision, name) for name in Outcome.__struct_fields__})
+def outcome_of(decision: Decision) -> DecisionOutcome:
+    return DecisionOutcome(**{name: getattr(decision, name) for name in DecisionOutcome.__struct_fields__})
 
 
-def differences(before: Outcome, after: Outcome) -> tuple[str, ...]:
+def differences(before: DecisionOutcome, after: DecisionOutcome) -> tuple[str, ...]:
     """The fields in which they differ. A version counts what was learned, so it is none of them."""
-    names = (name for name in Outcome.__struct_fields__ if name != "version")
+    names = (name for name in DecisionOutcome.__struct_fields__ if name != "version")
     return tuple(name for name in names if getattr(before, name) != getattr(after, name))

@@ -38,7 +38,7 @@ class Had(Struct, frozen=True, omit_defaults=True):
     unlimited: bool = False
 
 
-class Delta(Struct, frozen=True):
+class EntitlementDelta(Struct, frozen=True):
     """What a version changes of one feature. `before` or `after` None: it was not known then."""
 
     feature: str
@@ -64,7 +64,7 @@ class Change(Struct, frozen=True):
     by: By
     facts: tuple[Fact, ...]
     catalog_version: int
-    deltas: tuple[Delta, ...]
+    deltas: tuple[EntitlementDelta, ...]
 
 
 def had_at(account: Account, catalog: Catalog, at: datetime) -> dict[str, Had]:
@@ -95,14 +95,14 @@ def changes_after(
     return found
 
 
-def deltas_of(before: Mapping[str, Had], after: Mapping[str, Had]) -> Iterator[Delta]:
+def deltas_of(before: Mapping[str, Had], after: Mapping[str, Had]) -> Iterator[EntitlementDelta]:
     """Each feature of which something else is had."""
     for feature in sorted({*before, *after}):
         had, has = before.get(feature), after.get(feature)
         if had == has:
             continue
         was, now = had is not None and had.granted, has is not None and has.granted
-        yield Delta(feature, "changed" if was == now else "gained" if now else "lost", had, has)
+        yield EntitlementDelta(feature, "changed" if was == now else "gained" if now else "lost", had, has)
 
 
 def boundaries(found: Iterable[Moment], published: Iterable[tuple[datetime, int]], key: str) -> Iterator[Boundary]:

@@ -10,10 +10,10 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.decisions.outcome import LoggedDecision, Outcome
+from paygrade.decisions.outcome import DecisionOutcome, LoggedDecision
 from paygrade.postgres import columns
 
-_outcomes = msgspec.json.Decoder(Outcome)
+_outcomes = msgspec.json.Decoder(DecisionOutcome)
 _properties: msgspec.json.Decoder[dict[str, str | int | bool]] = msgspec.json.Decoder(dict[str, str | int | bool])
 _COLUMNS = "id, account, at, feature, quantity, member, node, properties::text, via, outcome::text"
 

@@ -20,7 +20,6 @@ READS = "it only asks"
 WITHOUT_RECORD = {
     "POST /v1/check": READS,
     "POST /v1/accounts/{account}/explain": READS,
-    "POST /v1/accounts/{account}/decision-log/{decision}/replay": READS,
     "POST /v1/accounts/{account}/plan-changes/quote": "it says what a change would do, and changes nothing",
     "POST /v1/accounts/{account}/plan-changes/{change}/revert": "it says what a change would do, and changes nothing",
     "POST /v1/accounts/{account}/refresh": "the provider is asked; what it says are facts, with a history of their own",

@@ -45,8 +45,8 @@ def test_a_denial_is_logged_whichever_way_it_was_asked_for(api: Api) -> None:
         ("reserve", "api_calls"),
     ]
     for one in found:
-        again = api.ok("POST", f"/v1/accounts/acme/decision-log/{one['id']}/replay")
+        again = api.ok("GET", f"/v1/accounts/acme/decision-log/{one['id']}/replay")
         assert again["decision"] == one
         assert again["differs_believed"] == again["differs_true"] == []
     assert 'paygrade_logged_decisions_total{outcome="saved"} 6.0' in api.get("/metrics").text
-    assert api.problem(404, "POST", "/v1/accounts/acme/decision-log/none/replay")["code"] == "unknown_decision"
+    assert api.problem(404, "GET", "/v1/accounts/acme/decision-log/none/replay")["code"] == "unknown_decision"

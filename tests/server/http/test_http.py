@@ -36,7 +36,7 @@ DESIGNED = {
     ("get", "/v1/accounts/{account}/decisions"),
     ("post", "/v1/accounts/{account}/explain"),
     ("get", "/v1/accounts/{account}/decision-log"),
-    ("post", "/v1/accounts/{account}/decision-log/{decision}/replay"),
+    ("get", "/v1/accounts/{account}/decision-log/{decision}/replay"),
     ("get", "/v1/reports/entitlements"),
     ("get", "/v1/accounts"),
     ("put", "/v1/accounts/{account}"),

@@ -125,7 +125,6 @@ READS = {
     "/v1/snapshots",
     "/v1/authorize",
     "/v1/accounts/{account}/explain",
-    "/v1/accounts/{account}/decision-log/{decision}/replay",
     "/ofrep/v1/evaluate/flags",
     "/ofrep/v1/evaluate/flags/{key}",
 }

@@ -26,13 +26,13 @@ def house(postgres_url: str) -> Iterator[House]:
         house.control("clock", {"advance": "40d"})
         house.shop.refund("bolt", 1000)
         house.control("clock", {"advance": "30d"})
+        eventually(lambda: whole(house), within_s=60)
         house.api.ok("PUT", "/v1/accounts/crow", json={"name": "Crow"})
         override = {"feature": "exports", "value": True, "reason": "promised"}
         house.api.ok("PUT", "/v1/accounts/crow/overrides/exports", json={k: override[k] for k in ("value", "reason")})
         for id in ("g_1", "g_2"):
             grant = {"feature": "ai_credits", "id": id, "units": 500, "kind": "promotion", "reason": "launch"}
             house.api.ok("POST", "/v1/accounts/acme/grants", json=grant)
-        eventually(lambda: whole(house), within_s=60)
         yield house
 
 

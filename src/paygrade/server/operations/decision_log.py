@@ -29,7 +29,7 @@ class LoggedDecisions(Struct, frozen=True):
     next: str | None
 
 
-class Replay(Struct, frozen=True):
+class DecisionReplay(Struct, frozen=True):
     """A logged decision, asked again at its instant: `believed` by what was known then, `true` by what is known now.
     `differs_believed` and `differs_true` name what of each is not as it was answered."""
 
@@ -58,8 +58,8 @@ async def list_logged(
     return LoggedDecisions(account, page, more)
 
 
-async def replay(store: "Store", *, account: str, id: str, now: datetime) -> Replay:
-    """Replay a logged decision.
+async def replay(store: "Store", *, account: str, id: str, now: datetime) -> DecisionReplay:
+    """DecisionReplay a logged decision.
 
     Ask a logged decision again at its instant, by what was known then and by what is known now, and say what differs.
     Refused `unknown_decision`.
@@ -73,7 +73,7 @@ async def replay(store: "Store", *, account: str, id: str, now: datetime) -> Rep
         at = logged.at - _INSTANT if counted else logged.at
         believed = await _again(tx, logged, at=at, now=now, believed=True)
         true = await _again(tx, logged, at=at, now=now, believed=False)
-    return Replay(
+    return DecisionReplay(
         logged,
         shown(believed, counted=True),
         differences(logged.outcome, outcome_of(believed)),

@@ -81,10 +81,10 @@ class RevenueReport(Struct, frozen=True):
 
 
 class LeakageReport(Struct, frozen=True):
-    """Access beside money as of `at`, by account. `next` is the `after` of the next page; None: this is the last. A
+    """Access beside money at `as_of`, by account. `next` is the `after` of the next page; None: this is the last. A
     page may have no rows."""
 
-    at: datetime
+    as_of: datetime
     rows: tuple[LeakageRow, ...]
     unread: Unread
     next: str | None
@@ -111,10 +111,10 @@ class MovementReport(Struct, frozen=True):
 
 
 class CreditReport(Struct, frozen=True):
-    """Grants as they stand at `at`, by account, pool and id. `next` is the `after` of the next page; None: this is the
-    last."""
+    """Grants as they stand at `as_of`, by account, pool and id. `next` is the `after` of the next page; None: this is
+    the last."""
 
-    at: datetime
+    as_of: datetime
     rows: tuple[GrantRow, ...]
     next: str | None
 

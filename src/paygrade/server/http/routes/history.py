@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from litestar import get, post
+from litestar import get
 from litestar.params import FromPath, QueryParameter
 
 from paygrade.server.http.bodies import read_flag, read_instant
@@ -30,12 +30,13 @@ async def list_logged_decisions(
     return await decision_log.list_logged(context.store, account=account, feature=feature, before=before, limit=limit)
 
 
-@post(
+@get(
     "/v1/accounts/{account:str}/decision-log/{decision:str}/replay",
-    status_code=200,
-    opt=describe("decisions", decision_log.replay, repeating="reads", scope="decisions:read"),
+    opt=describe("decisions", decision_log.replay, scope="decisions:read"),
 )
-async def replay_decision(account: FromPath[str], decision: FromPath[str], context: InContext) -> decision_log.Replay:
+async def replay_decision(
+    account: FromPath[str], decision: FromPath[str], context: InContext
+) -> decision_log.DecisionReplay:
     return await decision_log.replay(context.store, account=account, id=decision, now=context.clock.now())
 
 

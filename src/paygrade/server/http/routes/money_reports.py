@@ -47,7 +47,7 @@ _REVENUE = {
     "next": None,
 }
 _LEAKAGE = {
-    "at": "2026-03-10T12:00:00Z",
+    "as_of": "2026-03-10T12:00:00Z",
     "rows": [
         {
             "account": "acme",
@@ -106,7 +106,7 @@ _MRR = {
     "next": None,
 }
 _CREDITS = {
-    "at": "2026-03-10T12:00:00Z",
+    "as_of": "2026-03-10T12:00:00Z",
     "rows": [
         {
             "account": "acme",

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
 
 class SnapshotRow(Struct, frozen=True):
-    """What one account has of one feature or credit at `as_of`. `used`, `reserved` and `remaining` None: nothing is
+    """What one account has of one feature or credit. `used`, `reserved` and `remaining` None: nothing is
     counted. `version`: of the catalog and the account."""
 
     account: str
     name: str
-    as_of: datetime
     version: str
     feature: str
     kind: Kind
@@ -78,7 +77,6 @@ def _rows(known: "Account", catalog: "Catalog", held: "Snapshot", at: datetime) 
             SnapshotRow(
                 account=known.key,
                 name=known.name,
-                as_of=at,
                 version=f"{catalog.version}.{known.version}",
                 feature=key,
                 kind=its.kind,

@@ -14,7 +14,7 @@ from msgspec import Struct
 from paygrade.billing.facts import Fact
 from paygrade.billing.past import Learned, moments
 from paygrade.catalog.model import NO_CATALOG, Catalog
-from paygrade.entitlements.history import INSTANT, Boundary, By, Change, Delta, boundaries, changes_after
+from paygrade.entitlements.history import INSTANT, Boundary, By, Change, EntitlementDelta, boundaries, changes_after
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.operations.accounts.timeline import summary
 from paygrade.server.operations.paging import read_place, written
@@ -51,7 +51,7 @@ class EntitlementVersion(Struct, frozen=True):
     until: datetime | None
     catalog_version: int
     cause: Cause
-    delta: tuple[Delta, ...]
+    delta: tuple[EntitlementDelta, ...]
 
 
 class VersionPage(Struct, frozen=True):
