@@ -293,18 +293,18 @@ async def test_history_is_found_by_its_account(store: Store, database_url: str) 
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             "insert into facts (account, number, subject, sequence, as_of, recorded_at, body)"
-            " select 'acme' || a, n, 'override:f', n, now(), now(), '{}'"
+            ' select \'acme\' || a, n, \'override:f\', n, now(), now(), \'{"type":"override","feature":"f"}\''
             " from generate_series(1, 300) a, generate_series(1, 40) n"
         )
         connection.execute(
             "insert into decision_log (account, id, at, feature, quantity, via, outcome)"
             " select 'acme' || a, 'dec_' || lpad(n::text, 8, '0'), timestamptz '2026-01-01' + n * interval '1 minute',"
-            " 'f' || n % 20, 1, 'check', '{}' from generate_series(1, 300) a, generate_series(1, 40) n"
+            ' \'f\' || n % 20, 1, \'check\', \'{"allowed":true,"reason":"plan","version":"1.1"}\' from generate_series(1, 300) a, generate_series(1, 40) n'
         )
         connection.execute("analyze facts, decision_log")
     asked: dict[str, tuple[str, Callable[[Transaction], Awaitable[object]]]] = {
-        "the facts an instant rests on": ("facts_pkey", lambda tx: tx.accounts.facts("acme7", recorded_until=START)),
-        "the facts of versions": ("facts_pkey", lambda tx: tx.accounts.facts("acme7", members=False)),
+        "the facts an instant rests on": ("facts_", lambda tx: tx.accounts.facts("acme7", recorded_until=START)),
+        "the facts of versions": ("facts_", lambda tx: tx.accounts.facts("acme7", members=False)),
         "logged decisions": (
             "decision_log_pkey", lambda tx: tx.decision_log.page("acme7", feature=None, before="dec_2", limit=5)),
         "those on a feature": (
