@@ -293,13 +293,14 @@ async def test_history_is_found_by_its_account(store: Store, database_url: str) 
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             "insert into facts (account, number, subject, sequence, as_of, recorded_at, body)"
-            ' select \'acme\' || a, n, \'override:f\', n, now(), now(), \'{"type":"override","feature":"f"}\''
+            """ select 'acme' || a, n, 'override:f', n, now(), now(), '{"type":"override","feature":"f"}'"""
             " from generate_series(1, 300) a, generate_series(1, 40) n"
         )
         connection.execute(
             "insert into decision_log (account, id, at, feature, quantity, via, outcome)"
             " select 'acme' || a, 'dec_' || lpad(n::text, 8, '0'), timestamptz '2026-01-01' + n * interval '1 minute',"
-            ' \'f\' || n % 20, 1, \'check\', \'{"allowed":true,"reason":"plan","version":"1.1"}\' from generate_series(1, 300) a, generate_series(1, 40) n'
+            """ 'f' || n % 20, 1, 'check', '{"allowed":true,"reason":"plan","version":"1.1"}'"""
+            " from generate_series(1, 300) a, generate_series(1, 40) n"
         )
         connection.execute("analyze facts, decision_log")
     asked: dict[str, tuple[str, Callable[[Transaction], Awaitable[object]]]] = {
