@@ -110,7 +110,9 @@ def end_leases(database_url: str, stopping: threading.Event) -> None:
 def use(servers: list[str], account: str, stopping: threading.Event) -> int:
     """Use coins again and again, whoever answers; how many were used, as far as that was heard."""
     used, numbers = 0, itertools.count()
-    with httpx2.Client(trust_env=False, timeout=10, headers={"Authorization": f"Bearer {ADMIN_KEY}"}) as http:
+    with httpx2.Client(
+        trust_env=False, timeout=10, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, verify=False
+    ) as http:
         while not stopping.wait(0.05):
             body = {"account": account, "feature": "calls", "quantity": 10, "id": uuid.uuid4().hex}
             try:

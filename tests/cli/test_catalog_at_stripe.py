@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stripe
 from click.testing import CliRunner
 
 from paygrade.cli.main import paygrade
@@ -14,6 +13,7 @@ from paygrade.simulator.http.serve import Running, running
 from paygrade.values.errors import Refused, Unavailable
 from support.cli_runner import Shell
 from support.cluster import free_ports
+from support.official_stripe import official_client
 
 TEXT = """\
 version: 1
@@ -78,7 +78,7 @@ def test_check_names_the_line_and_push_mends_it_after_showing_a_plan(here: Here,
     # Another amount: a price is made, and the old one is archived as it is asked for.
     here.file.write_text(TEXT.replace("2900", "3900"))
     assert "(2900 usd every month) stays for who pays it" in here.run("push", "--to-stripe", "--yes", "--archive-old")
-    client: Any = stripe.StripeClient(simulator.key, base_addresses={"api": simulator.url})
+    client: Any = official_client(simulator.key, simulator.url)
     made = [(price.unit_amount, price.active) for price in client.v1.prices.list().data]
     assert made == [(3900, True), (2900, False)]
     # What nobody can make is left, and said.

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stripe
 from click.testing import CliRunner
 
 from paygrade.cli.demo_company import Company
@@ -13,6 +12,7 @@ from paygrade.cli.demo_run import House, standing
 from paygrade.cli.init import TEMPLATES
 from paygrade.cli.main import paygrade
 from support.cli_runner import Shell
+from support.official_stripe import official_client
 
 KEY = "sk_demo"
 BOUGHT = {
@@ -46,7 +46,7 @@ def test_a_template_is_written_sold_bought_and_gives_what_it_says(
         assert ended.exit_code == 0, ended.output
         return ended.output
 
-    client: Any = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
+    client: Any = official_client(provider.key, provider.url)
     for price in client.v1.prices.list({"active": True, "limit": 100}).data:  # of the template before
         client.v1.prices.update(price.id, {"active": False})
     for subscription in client.v1.subscriptions.list().data:

@@ -21,6 +21,7 @@ import uvicorn
 
 from paygrade.simulator.http.app import Receive, Scope, Send, Simulator, create_app
 from paygrade.simulator.http.serve import Running
+from support.official_stripe import official_client
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECRET = "whsec_simulator"
@@ -246,4 +247,4 @@ def receiver() -> Iterator[Receiver]:
 
 
 def client_of(served: Running, *, key: str | None = None) -> stripe.StripeClient:
-    return stripe.StripeClient(key or served.key, base_addresses={"api": served.url}, max_network_retries=0)
+    return official_client(key or served.key, served.url, max_network_retries=0)

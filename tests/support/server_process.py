@@ -35,7 +35,7 @@ class Api(httpx2.Client):
 
     def __init__(self, url: str, key: str | None = KEY, *, own: Path | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        way = httpx2.HTTPTransport(uds=str(own)) if own is not None else None
+        way = httpx2.HTTPTransport(uds=str(own), verify=False) if own is not None else None
         super().__init__(base_url=url, headers=headers, trust_env=False, timeout=30, verify=False, transport=way)
         self.url = url
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
-import stripe
 
 from paygrade.catalog.parse import parse
 from paygrade.cli.demo_company import Company
@@ -15,6 +14,7 @@ from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
 from support.cli_runner import paygrade
 from support.databases import migrated_database
+from support.official_stripe import official_client
 from support.server_process import KEY, SAMPLE, Api, serving
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ class House:
     def __init__(self, api: Api, provider: simulator.Running, database_url: str = "") -> None:
         self.api, self.provider, self.database_url = api, provider, database_url
         self.shop = Company(url=provider.url, key=provider.key)
-        self.stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
+        self.stripe = official_client(provider.key, provider.url)
 
     def control(self, what: str, wanted: dict[str, Any]) -> None:
         answer = httpx2.post(f"{self.provider.url}/_simulator/{what}", json=wanted, trust_env=False, timeout=60)

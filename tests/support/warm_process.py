@@ -175,9 +175,10 @@ def _end_with(told: int, child: int) -> None:
     """Nobody begins a command and leaves it alone."""
     with suppress(OSError):
         os.read(told, 1)
-    for number, after_s in ((signal.SIGTERM, 0.0), (signal.SIGKILL, 5.0)):
-        time.sleep(after_s)
-        os.kill(child, number)
+    with suppress(ProcessLookupError):
+        for number, after_s in ((signal.SIGTERM, 0.0), (signal.SIGKILL, 5.0)):
+            time.sleep(after_s)
+            os.kill(child, number)
 
 
 def _become(asked: _Asked, streams: list[int]) -> NoReturn:
@@ -214,11 +215,15 @@ def _import_everything() -> None:
     import pkgutil
     from importlib import import_module
 
+    import httpx2
+
     import paygrade.cli
     import paygrade.server.http.app
 
     for each in pkgutil.iter_modules(paygrade.cli.__path__):
         import_module(f"paygrade.cli.{each.name}")
+    # The first client imports what a client needs.
+    httpx2.Client(verify=False).close()
 
 
 def _reap() -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import stripe
 from msgspec.structs import replace
 
 from paygrade.catalog.model import Catalog
@@ -33,6 +32,7 @@ from paygrade.values.errors import Refused
 from support.canned_stripe import failing, serve
 from support.catalog_texts import read
 from support.cli_runner import RUN, Shell
+from support.official_stripe import official_client
 
 CATALOG = """\
 version: 1
@@ -74,7 +74,7 @@ class Account:
         provider = StripeProvider(api_key=served.key, api_base=served.url, timeout_s=2)
         self.shop = StripeShop(provider.connection)
         # Any: the library types every optional field as maybe missing.
-        self.stripe: Any = stripe.StripeClient(served.key, base_addresses={"api": served.url})
+        self.stripe: Any = official_client(served.key, served.url)
 
     def push(self, catalog: Catalog, *, archive_old: bool = False) -> tuple[list[Step], tuple[Step, ...]]:
         """What was done, and what is left."""

@@ -36,12 +36,13 @@ from stories.language.product_phrases import Refusal, Request, Told
 from stories.language.provider_phrases import Declined, Json, Provider
 from stories.language.runner import Answer, play
 from stories.language.units_over_http import message, told
+from support.official_stripe import official_client
 from support.server_process import KEY, Api, serving
 
 SETTLE_S = 30.0
 LOOK_S = 0.04
 AT_ONCE = 16
-NOWHERE = "https://not-yet.example"
+NOWHERE = "http://127.0.0.1:1"
 """Where webhooks go before anything happens."""
 SDK_S = 10.0
 """Longer than the SDK takes to hear of anything."""
@@ -58,7 +59,7 @@ def play_through_http(story: Story, database_url: str, ways: Mapping[str, str] |
     AssertionError if a line does not hold."""
     with ExitStack() as while_needed:
         provider = while_needed.enter_context(simulator.running(start=story.moments[0].at))
-        client = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
+        client = official_client(provider.key, provider.url)
         # Of the events that docs/stripe.md names, and no others: they are enough.
         sent: Any = {"url": NOWHERE, "enabled_events": [*TYPES, *TEST_TYPES]}
         endpoint = client.v1.webhook_endpoints.create(sent)
