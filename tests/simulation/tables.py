@@ -57,6 +57,7 @@ class InboxRow(Struct, frozen=True):
     received_at: datetime
     handled: bool
     polled: bool
+    created_at: datetime | None = None
 
 
 class AccountRow(Struct, frozen=True):
@@ -100,7 +101,7 @@ SUBJECTS = Kind(
         (lambda row, _: row.dirty > row.synced, lambda row: (row.swept, row.marked_at or START)),
         (
             lambda row, values: row.dirty == row.synced and row.due_at is not None and row.due_at <= values["at"],
-            lambda row: row.due_at,
+            lambda row: (row.due_at, row.subject),
         ),
     ),
 )
@@ -288,13 +289,17 @@ class TablesTransaction(RepairTables, ChangeTables, ClaimTables):
     ) -> bool:
         if self._get("inbox", (subject, event_id)) is not None:
             return False
-        self._written["inbox"][subject, event_id] = InboxRow(subject, event_id, type, object_id, at, handled, polled)
+        self._written["inbox"][subject, event_id] = InboxRow(
+            subject, event_id, type, object_id, at, handled, polled, created_at
+        )
         return True
 
     def _unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
         rows = [row for row in self._rows("inbox") if row.subject == subject and not row.handled]
         rows.sort(key=lambda row: (row.received_at, row.event_id))
-        return tuple(ClaimedEvent(row.event_id, row.type, row.object_id, row.polled) for row in rows)
+        return tuple(
+            ClaimedEvent(row.event_id, row.type, row.object_id, row.polled, created_at=row.created_at) for row in rows
+        )
 
     def _inbox_handle(self, subject: str, event_ids: list[str], at: datetime) -> None:
         for id in event_ids:

@@ -25,7 +25,7 @@ from support.databases import migrated_database
 
 KEY = "sk_test_of_the_server"
 SAMPLE = Path(str(resources.files("paygrade.cli") / "sample" / "paygrade.yaml"))
-START_S = 30.0
+START_S = 90.0
 
 _paths: dict[str, Any] = {}
 

@@ -9,7 +9,7 @@ import psycopg
 
 T = TypeVar("T")
 
-GIVE_UP_S = 30.0
+GIVE_UP_S = 90.0
 LOOK_S = 0.01
 
 

@@ -82,7 +82,7 @@ class Subjects(Claims[Claim]):
 
     TABLE = "subjects"
     KEY = ("subject",)
-    WAITING = (("dirty > synced", "swept, marked_at"), ("due_at <= %(at)s and dirty = synced", "due_at"))
+    WAITING = (("dirty > synced", "swept, marked_at"), ("due_at <= %(at)s and dirty = synced", "due_at, subject"))
     ROW = Claim
     COLUMNS = ("subject", "fence", "dirty", "rereads", "attempts", "account", "swept", "drifted")
     COMPUTED: ClassVar = {

@@ -7,6 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,12 @@ def data_dir() -> Iterator[Path]:
 
 
 def kill(data_dir: Path) -> None:
-    os.kill(int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    """As a machine that is switched off: whoever of its processes is at something would still do that."""
+    postmaster = int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0])
+    begun = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    for process in (postmaster, *map(int, begun)):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def test_checks_are_answered_from_memory_and_again_from_the_database(data_dir: Path) -> None:

@@ -16,7 +16,7 @@ from support.fake_provider import World, customer, pro
 
 pytestmark = pytest.mark.anyio
 
-READ_MAX, PUT_MAX = 24, 17
+READ_MAX, PUT_MAX = 26, 17
 """Statements of an account that is read from the provider for the first time, and of one that is put by a request."""
 
 

@@ -39,12 +39,12 @@ from stories.language.units_over_http import message, told
 from support.official_stripe import official_client
 from support.server_process import KEY, Api, serving
 
-SETTLE_S = 30.0
+SETTLE_S = 90.0
 LOOK_S = 0.04
 AT_ONCE = 16
 NOWHERE = "http://127.0.0.1:1"
 """Where webhooks go before anything happens."""
-SDK_S = 10.0
+SDK_S = 30.0
 """Longer than the SDK takes to hear of anything."""
 WEATHER: dict[str, Json] = {
     "calm": {},
