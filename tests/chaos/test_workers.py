@@ -135,6 +135,7 @@ class Load:
         self._served, self._account, self._again = served, account, again
         self._numbers, self._stopping = itertools.count(), threading.Event()
         self.outcomes: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     @contextmanager
     def running(self) -> Iterator["Load"]:
@@ -167,12 +168,16 @@ class Load:
         try:
             answer = api.post("/v1/consume", json=body)
         except httpx2.TransportError as error:
-            self.outcomes["cut off" if self._again else f"{type(error).__name__}: {error}"] += 1
+            self._count("cut off" if self._again else f"{type(error).__name__}: {error}")
             return False
         told = answer.json()
         denial = "refused" if not answer.is_success else str(told["decision"]["reason"])
-        self.outcomes["allowed" if told.get("consumed") else denial] += 1
+        self._count("allowed" if told.get("consumed") else denial)
         return True
+
+    def _count(self, outcome: str) -> None:
+        with self._counting:
+            self.outcomes[outcome] += 1
 
 
 def test_what_is_begun_at_one_worker_goes_on_at_another(served: Served, api: Api) -> None:
