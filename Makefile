@@ -30,9 +30,9 @@ export PYTHONDONTWRITEBYTECODE :=
 # A test that hangs is named and fails; the others go on.
 HANGS := -o faulthandler_timeout=420 -o faulthandler_exit_on_timeout=true
 
-# Four processes on two cores: the tests wait for others about half of their time.
+# Three processes on two cores: the tests wait for others about a third of their time; a fourth gains nothing.
 test: setup ## Run the tests; ARGS="-k claim" passes options to pytest
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --ignore tests/operate --ignore tests/browser $(HANGS) $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/operate --ignore tests/browser $(HANGS) $(ARGS)
 
 check: setup ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
