@@ -22,6 +22,7 @@ from paygrade.cli.mcp_tools import ANSWER_MAX, fitting
 from paygrade.values.errors import Refused
 from support.cli_runner import ENDS_S, RUN, Shell
 from support.server_process import KEY, Api
+from support.waiting import eventually
 
 WRITES = {"set_override", "remove_override", "grant_units", "change_plan"}
 
@@ -124,7 +125,8 @@ def test_who_gave_an_override_is_answered_by_the_audit_log(assistant: Assistant,
 def test_everything_else_that_reads_is_answered(assistant: Assistant, api: Api, acme: str) -> None:
     api.ok("POST", "/v1/consume", json={"account": acme, "feature": "api_calls", "quantity": 3, "id": "u1"})
     assert assistant.answer("usage", account=acme, feature="api_calls")["windows"][0]["used"] == 3
-    assert assistant.answer("updates", account=acme)["updates"]
+    # Updates have their places a moment after they are written.
+    eventually(lambda: assistant.answer("updates", account=acme)["updates"])
     assert assistant.answer("plan_changes", account=acme)["changes"] == []
     assert assistant.answer("catalog", part="features", key="exports")["features"]["exports"]["kind"] == "boolean"
     assert "it has" in assistant.error("catalog", part="plans", key="gold")
