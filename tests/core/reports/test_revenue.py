@@ -172,3 +172,13 @@ def test_a_credit_for_unused_time_is_taken_off_over_the_time_it_is_for() -> None
     )  # fmt: skip
     assert recognized(paid(3100), upgrade) == {"2026-01": (4700, 0)}
     assert totals([paid(3100), upgrade], date(2026, 1, 20)).recognized == 1900 + 400
+
+
+def test_of_two_words_on_an_invoice_the_later_one_counts_in_whatever_order_they_come() -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    facts = [
+        InvoiceFact("stripe:cus_1", 1, at, Invoice("in_1", "open", "usd", at, 100)),
+        InvoiceFact("stripe:cus_1", 2, at, Invoice("in_1", "paid", "usd", at, 100)),
+    ]
+    for order in (facts, facts[::-1]):
+        assert latest(order)["stripe:cus_1", "in_1"].status == "paid"
