@@ -305,7 +305,7 @@ async def test_history_is_found_by_its_account(store: Store, database_url: str) 
         connection.execute("analyze facts, decision_log")
     asked: dict[str, tuple[str, Callable[[Transaction], Awaitable[object]]]] = {
         "the facts an instant rests on": ("facts_", lambda tx: tx.accounts.facts("acme7", recorded_until=START)),
-        "the facts of versions": ("facts_", lambda tx: tx.accounts.facts("acme7", members=False)),
+        "the facts of versions": ("facts_", lambda tx: tx.accounts.facts("acme7", below=False)),
         "logged decisions": (
             "decision_log_pkey", lambda tx: tx.decision_log.page("acme7", feature=None, before="dec_2", limit=5)),
         "those on a feature": (

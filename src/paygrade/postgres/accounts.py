@@ -223,13 +223,13 @@ class Accounts:
         recorded_until: datetime | None = None,
         happened_until: datetime | None = None,
         numbers: Iterable[int] | None = None,
-        members: bool = True,
+        below: bool = True,
         before: int | None = None,
         recorded_before: datetime | None = None,
         limit: int | None = None,
     ) -> tuple[Learned, ...]:
         """The account's facts, the newest first. `recorded_until` and `happened_until` are inclusive, `recorded_before`
-        is not, and `before` is a number left out. `members` False: none about members."""
+        is not, and `before` is a number left out. `below` False: none about members and nodes."""
         cursor = await self._connection.execute(
             """
             select number, subject, sequence, as_of, recorded_at, body::text, cause, happened_at, joined_at from facts
@@ -237,7 +237,7 @@ class Accounts:
               and (%(until)s::timestamptz is null or recorded_at <= %(until)s)
               and coalesce(happened_at, as_of) <= coalesce(%(happened)s::timestamptz, 'infinity')
               and (%(numbers)s::bigint[] is null or number = any(%(numbers)s))
-              and (%(members)s or subject not like 'member:%%')
+              and (%(below)s or subject not like 'member:%%' and subject not like 'node:%%')
               and (%(before)s::bigint is null or number < %(before)s)
               and (%(recorded_before)s::timestamptz is null or recorded_at < %(recorded_before)s)
             order by number desc limit %(limit)s
@@ -247,7 +247,7 @@ class Accounts:
                 "until": recorded_until,
                 "happened": happened_until,
                 "numbers": None if numbers is None else sorted(numbers),
-                "members": members,
+                "below": below,
                 "before": before,
                 "recorded_before": recorded_before,
                 "limit": limit,

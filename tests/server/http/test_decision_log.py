@@ -33,11 +33,17 @@ def test_a_denial_is_logged_whichever_way_it_was_asked_for(api: Api) -> None:
 
     def logged() -> list[dict[str, str]]:
         found: list[dict[str, str]] = api.ok("GET", "/v1/accounts/acme/decision-log")["decisions"]
-        return found if len(found) >= 6 else []
+        return found if len(found) >= 7 else []
+
+    nodes = [{"node": "team-a", "limits": [{"feature": "api_calls", "units": 3}]}, {"node": "team-a/jane"}]
+    api.ok("PUT", "/v1/accounts/acme/nodes", json=nodes)
+    at_a_node = {"account": "acme", "feature": "api_calls", "quantity": 4, "node": "team-a/jane"}
+    assert api.ok("POST", "/v1/check", json=at_a_node)["limited_by"] == "node team-a"
 
     found = eventually(logged)
     assert sorted((one["via"], one["feature"]) for one in found) == [
         ("authorize", "exports"),
+        ("check", "api_calls"),
         ("check", "exports"),
         ("check", "exports"),
         ("consume", "api_calls"),
@@ -48,5 +54,5 @@ def test_a_denial_is_logged_whichever_way_it_was_asked_for(api: Api) -> None:
         again = api.ok("GET", f"/v1/accounts/acme/decision-log/{one['id']}/replay")
         assert again["decision"] == one
         assert again["differs_believed"] == again["differs_true"] == []
-    assert 'paygrade_logged_decisions_total{outcome="saved"} 6.0' in api.get("/metrics").text
+    assert 'paygrade_logged_decisions_total{outcome="saved"} 7.0' in api.get("/metrics").text
     assert api.problem(404, "GET", "/v1/accounts/acme/decision-log/none/replay")["code"] == "unknown_decision"

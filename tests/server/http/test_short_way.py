@@ -148,6 +148,7 @@ ODD_LINES = [
 FIELDS: dict[str, list[Any]] = {
     "quantity": [0, 1, 2, 10**9, -1, 1.0, 1.5, "1", True, None, 2**53, 2**64, 10**30],
     "member": [None, "", "m", "a\u0000b", "x" * 201, 3, "\u202e"],
+    "node": [None, "team-a", "team-a/jane", "", "a//b", "a\u0000b", "x" * 201, 3],
     "properties": [None, {}, {"model": "x"}, {"a": 1.5}, {"a": None}, {"a": {}}, {"a\u0000": 1}, [], {"": True}],
     "at": [None, "2026-01-01T00:00:00Z", "2026-01-01", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 3],
     "at_least": [None, "0.0", "0.1", "soon", "", 3],

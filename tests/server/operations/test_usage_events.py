@@ -17,6 +17,7 @@ from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.statements import put_subscription
 from paygrade.server.operations.accounts.top_ups import list_top_ups
 from paygrade.server.operations.catalog.publish import publish_catalog
+from paygrade.server.operations.events.batch import BEHIND
 from paygrade.server.operations.events.ingest import EVENTS_MAX, Ingested, ingest
 from paygrade.server.operations.usage.alerts import list_alerts
 from paygrade.server.operations.usage.answers import Answer
@@ -220,6 +221,16 @@ async def test_the_edges_of_a_window_belong_to_one_window_each(sold: Store, data
     edge = datetime(2026, 3, 10, 12, tzinfo=UTC)
     await taken(sold, event("1", time=edge - timedelta(microseconds=1)), event("2", time=edge))
     assert of(database_url, "api_calls") == {"2026-02-10T12:00:00Z": 1, MONTH: 1}
+
+
+async def test_what_clocks_date_a_little_before_the_account_began_counts_as_it_begins(
+    sold: Store, database_url: str
+) -> None:
+    began, instant = datetime(2026, 1, 10, 12, tzinfo=UTC), timedelta(microseconds=1)
+    behind = [event(str(n), time=began - before) for n, before in enumerate((instant, BEHIND))]
+    assert await send(sold, *behind, event("earlier", time=began - BEHIND - instant), at=began) == Ingested(3, 0, ())
+    assert of(database_url, "api_calls") == {"2026-01-10T12:00:00Z": 2, "2025-12-10T12:00:00Z": 1}
+    assert await send(sold, *behind, at=began) == Ingested(0, 2, ())
 
 
 async def test_what_is_too_old_or_in_the_future_is_refused(sold: Store, database_url: str) -> None:

@@ -87,6 +87,12 @@ class AccountWindows:
         self._windows: dict[tuple[datetime, str], CountingWindow] = {}
         self._plans: dict[tuple[str | None, str | None], CountingPlan] = {}
 
+    def begun(self, time: datetime, *, within: timedelta) -> datetime:
+        """When something counts that is dated so. What is dated a little before the account began, as by a clock that
+        is behind, counts as it begins: else its first uses would count in a window that is over."""
+        began = self.account.began.created_at if self.account.began is not None else time
+        return began if began - within <= time < began else time
+
     def segment(self, at: datetime) -> Segment:
         """The segment `at` falls in; of each day, it is derived from midnight on. By a test clock all that happens
         happens when it shows."""

@@ -76,7 +76,7 @@ async def versions(
     look_before, until = place or (None, None)
     async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
-        facts = await tx.accounts.facts(account, members=False)
+        facts = await tx.accounts.facts(account, below=False)
         published = await tx.catalogs.published()
         looked = await asyncio.to_thread(_looked, account, facts, published, believed, look_before, now)
         catalogs = await tx.catalogs.of({one.catalog for one in looked})

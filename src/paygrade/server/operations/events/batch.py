@@ -27,7 +27,8 @@ from paygrade.usage.meters import (
 from paygrade.values.errors import Refused
 from paygrade.values.text import describe
 
-AHEAD = timedelta(minutes=5)
+AHEAD = BEHIND = timedelta(minutes=5)
+"""How far clocks of others may be ahead of ours, and how far before an account began they may date its first uses."""
 PROPERTIES_BYTES_MAX = 16 * 1024
 SUGGESTIONS_MAX = 50
 """Looking for the nearest name costs time that a hostile batch could spend for us."""
@@ -113,6 +114,7 @@ class Batch:
             if windows is None:
                 self._reject(index, Refusal("unknown_account", f"there is no account `{event.account}`"))
                 continue
+            time = windows.begun(time, within=BEHIND)
             plan = windows.plan(event, measures, time)
             properties = _encode(event.properties).decode() if event.properties else None
             if properties is not None and len(properties) > PROPERTIES_BYTES_MAX:
