@@ -29,7 +29,7 @@ def list_decisions(account: str, feature: str | None, limit: int, before: str | 
         show_json(told)
         return
     table(
-        ("at", "id", "feature", "asked", "member", "allowed", "reason", "used", "limit", "by"),
+        ("at", "id", "feature", "asked", "member", "node", "allowed", "reason", "used", "limit", "by"),
         (
             (
                 instant(one["at"]),
@@ -37,6 +37,7 @@ def list_decisions(account: str, feature: str | None, limit: int, before: str | 
                 one["feature"],
                 one["quantity"],
                 one["member"],
+                one["node"],
                 its["allowed"],
                 its["reason"],
                 its.get("used"),

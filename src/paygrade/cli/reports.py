@@ -46,8 +46,7 @@ def revenue(from_month: str | None, until: str | None, as_journal: bool, as_csv:
 
     Amounts are without tax. CSV and JSON hold minor units.
     """
-    query = {name: said for name, said in {"from": from_month, "until": until}.items() if said is not None}
-    pages = list(_pages("revenue", query))
+    pages = list(_pages("revenue", _span(from_month, until)))
     rows = [row for page in pages for row in page["rows"]]
     _tell_unread(pages)
     months = [msgspec.convert(row, MonthOfRevenue) for row in rows]
@@ -77,8 +76,7 @@ def revenue(from_month: str | None, until: str | None, as_journal: bool, as_csv:
 @as_json
 def mrr(from_month: str | None, until: str | None, as_csv: bool, as_json: bool) -> None:
     """Report how monthly recurring revenue moved: new, expansion, contraction, churn and reactivation."""
-    query = {name: said for name, said in {"from": from_month, "until": until}.items() if said is not None}
-    rows = [row for page in _pages("mrr", query) for row in page["rows"]]
+    rows = [row for page in _pages("mrr", _span(from_month, until)) for row in page["rows"]]
     if as_json:
         show_json({"rows": rows})
     elif as_csv:
@@ -97,9 +95,8 @@ def mrr(from_month: str | None, until: str | None, as_csv: bool, as_json: bool) 
 @as_json
 def usage(from_month: str | None, until: str | None, as_csv: bool, as_json: bool) -> None:
     """Report what usage was billed for, by the months in which it was used."""
-    query = {name: said for name, said in {"from": from_month, "until": until}.items() if said is not None}
     _show(
-        "usage", query, ("account", "month", "price", "quantity", "recognized"),
+        "usage", _span(from_month, until), ("account", "month", "price", "quantity", "recognized"),
         lambda row: (row["account"], row["month"], row["price"], row["quantity"], _money(row, "recognized")),
         columns=("account", *UsageRow.__struct_fields__), as_csv=as_csv, as_json=as_json,
     )  # fmt: skip
@@ -146,6 +143,11 @@ def _show(
         _write_csv(columns, rows)
     else:
         table(heads, map(cells, rows))
+
+
+def _span(from_month: str | None, until: str | None) -> dict[str, str]:
+    """The months that were asked for, as a query."""
+    return {name: said for name, said in {"from": from_month, "until": until}.items() if said is not None}
 
 
 def _money(row: Any, name: str) -> str | None:
