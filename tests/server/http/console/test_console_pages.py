@@ -199,7 +199,7 @@ def test_an_account_can_be_seen_as_of_another_instant(admin: Browser) -> None:
 
 def test_two_instants_are_compared_and_what_differs_is_said(admin: Browser) -> None:
     later = (datetime.now(UTC) + 3 * DAY).strftime("%Y-%m-%dT%H:%M")
-    page = admin.page(f"/console/accounts/pied/compare?first={datetime.now(UTC):%Y-%m-%dT%H:%M:%S}&second={later}")
+    page = admin.page(f"/console/accounts/pied/compare?first={datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}&second={later}")
     rows = [row.text for table in page.every("tbody") for row in table.every("tr")]
     assert "Subscriptions pro × 3: trial pro × 3: canceled Differs" in rows
     assert [row for row in rows if row.startswith("Exports Allowed Trial ended")], rows
