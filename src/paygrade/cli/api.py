@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -49,11 +49,38 @@ def call(
     if content is None and body is not None:
         content = msgspec.json.encode(body)
     headers = {**(headers or {}), **({"Content-Type": media_type} if content is not None else {})}
-    if found.key and page is None:
-        headers["Authorization"] = f"Bearer {found.key}"
+    with _reaching(found), nullcontext(page) if page is not None else _client(found.url) as client:
+        if page is None:
+            headers |= _key(found)
+        answer = client.request(method, found.url + path, params=query, content=content, headers=headers)
+    if answer.is_success:
+        return msgspec.json.decode(answer.content) if answer.content else None
+    raise _failure(answer, found)
+
+
+def download(path: str, file: IO[bytes], *, query: dict[str, str]) -> None:
+    """Write what is answered into a file, as it comes."""
+    found = target()
+    with (
+        _reaching(found),
+        _client(found.url) as client,
+        client.stream("GET", found.url + path, params=query, headers=_key(found)) as answer,
+    ):
+        if not answer.is_success:
+            answer.read()
+            raise _failure(answer, found)
+        for part in answer.iter_bytes():
+            file.write(part)
+
+
+def _key(found: Target) -> dict[str, str]:
+    return {"Authorization": f"Bearer {found.key}"} if found.key else {}
+
+
+@contextmanager
+def _reaching(found: Target) -> Iterator[None]:
     try:
-        with nullcontext(page) if page is not None else _client(found.url) as client:
-            answer = client.request(method, found.url + path, params=query, content=content, headers=headers)
+        yield
     except httpx2.ConnectError:
         raise Unavailable(
             "server_unreachable",
@@ -61,9 +88,6 @@ def call(
         ) from None
     except httpx2.TransportError as error:
         raise Unavailable("server_unreachable", f"the server at {found.url} did not answer: {error}") from None
-    if answer.is_success:
-        return msgspec.json.decode(answer.content) if answer.content else None
-    raise _failure(answer, found)
 
 
 @contextmanager

@@ -4,24 +4,24 @@ import os
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 import msgspec
 
-from paygrade.cli.api import call, target
+from paygrade.cli.api import call, download, target
 from paygrade.cli.output import MOMENT, as_json, believed, say, show_json, table
 from paygrade.client import snapshot_file
 from paygrade.client.errors import PaygradeError
 from paygrade.client.snapshot_file import VALID_MAX, Head, Key, Secret, Unusable, key_of, make_pair
 from paygrade.decisions.following import View, Views
-from paygrade.documents.spreadsheets import SNAPSHOT_COLUMNS, write_csv
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_duration, render_duration
 from paygrade.values.text import PAGE_MAX
 
 READ_MAX = 200
 """How many accounts one request reads."""
+REPORT = "/v1/reports/entitlements"
 
 _file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 _key = click.option(
@@ -94,18 +94,23 @@ def write(
 @snapshot.command()
 @click.option("--at", type=MOMENT, help="The instant, for example 2026-01-31T10:00:00Z; now if absent.")
 @believed
-@click.option("--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@click.option("--format", "kind", type=click.Choice(["csv", "json", "parquet"]), default="csv", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of the output.")
 @as_json
 def export(at: str | None, believed: bool, kind: str, output: Path | None, as_json: bool) -> None:
     """Write what all accounts have at an instant: seats, limits, credits and usage, a line for each feature."""
     if as_json and output is None:
         kind = "json"
-    rows = _report(at, believed=believed)
-    with click.open_file(str(output or "-"), "w", encoding="utf-8") as file:
-        written = _write_rows(file, rows, as_csv=kind == "csv")
+    query = {name: value for name, value in {"at": at, "believed": "true" if believed else None}.items() if value}
+    if kind == "json":
+        with click.open_file(str(output or "-"), "w", encoding="utf-8") as lines:
+            for row in _rows(query):
+                lines.write(msgspec.json.encode(row).decode() + "\n")
+    else:
+        with click.open_file(str(output or "-"), "wb") as file:
+            download(REPORT, file, query={**query, "format": kind})
     if output is not None:
-        show_json({"file": str(output), "rows": written}) if as_json else say(f"{output}: {written} rows")
+        show_json({"file": str(output)}) if as_json else say(f"{output} is written")
 
 
 @snapshot.command()
@@ -127,31 +132,13 @@ def show(file: Path, key: Path | None, as_json: bool) -> None:
 
 
 # Any: decoded JSON, as the server sent it.
-def _report(at: str | None, *, believed: bool) -> Iterator[dict[str, Any]]:
+def _rows(query: dict[str, str]) -> Iterator[dict[str, Any]]:
     """All rows, a page in memory at a time; those after the first page are of the same instant."""
     after: str | None = ""
     while after is not None:
-        asked = {"at": at, "after": after, "believed": "true" if believed else None}
-        query = {name: value for name, value in asked.items() if value}
-        page = call("GET", "/v1/reports/entitlements", query=query)
+        page = call("GET", REPORT, query={**query, "after": after})
         yield from ({**row, "as_of": page["as_of"]} for row in page["rows"])
-        at, after = page["as_of"], page["next"]
-
-
-def _write_rows(file: IO[str], rows: Iterable[dict[str, Any]], *, as_csv: bool) -> int:
-    """Write these rows; how many there were."""
-    written = 0
-    if as_csv:
-        file.write(write_csv([SNAPSHOT_COLUMNS]))
-    for row in rows:
-        line = write_csv([[row[name] for name in SNAPSHOT_COLUMNS]]) if as_csv else _json_line(row)
-        file.write(line)
-        written += 1
-    return written
-
-
-def _json_line(row: dict[str, Any]) -> str:
-    return msgspec.json.encode(row).decode() + "\n"
+        query, after = {**query, "at": page["as_of"]}, page["next"]
 
 
 def _read(accounts: list[str]) -> Views:

@@ -17,13 +17,6 @@ RECORD_COLUMNS = (
 """Of records of the audit log."""
 
 
-SNAPSHOT_COLUMNS = (
-    "account", "name", "as_of", "version", "feature", "kind", "granted", "reason", "plan", "value", "limit",
-    "unlimited", "used", "reserved", "remaining", "resets_at",
-)  # fmt: skip
-"""Of what accounts have at an instant."""
-
-
 def write_csv(rows: Iterable[Sequence[object]]) -> str:
     """Lists and mappings are cells of JSON, and None is an empty one."""
     kept = io.StringIO()

@@ -4,9 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from support.pages import Browsers
 from support.stack import House
@@ -76,6 +80,38 @@ def test_pages_are_accounts_and_a_file_is_all_of_them(house: House) -> None:
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert [row["account"] for row in rows] == [row["account"] for row in (*first["rows"], *second["rows"])]
     assert sum(int(row["paid"]) for row in rows) == billed(house)
+
+
+def test_a_file_for_a_warehouse_holds_the_same_rows_with_their_types(house: House, tmp_path: Path) -> None:
+    answer = house.api.get("/v1/reports/revenue", params={**SPAN, "format": "parquet"})
+    assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+    table = parquet.read_table(pyarrow.BufferReader(answer.content))
+    assert table.to_pylist() == report(house, **SPAN)["rows"]
+    assert {name: str(table.schema.field(name).type) for name in ("account", "paid")} == {
+        "account": "string",
+        "paid": "int64",
+    }
+    house.paygrade("reports", "leakage", "--parquet", str(tmp_path / "leakage.parquet"))
+    leaks = parquet.read_table(tmp_path / "leakage.parquet")
+    assert msgspec.to_builtins(leaks.to_pylist()) == report(house, "leakage")["rows"]
+    assert str(leaks.schema.field("since").type) == "timestamp[us, tz=UTC]"
+
+
+def test_a_snapshot_of_all_accounts_is_written_alike_in_each_format(house: House, tmp_path: Path) -> None:
+    at = "2026-02-01T00:00:00Z"
+    for kind in ("csv", "json", "parquet"):
+        house.paygrade("snapshot", "export", "--at", at, "--format", kind, "-o", str(tmp_path / kind))
+    lines = [json.loads(line) for line in (tmp_path / "json").read_text().splitlines()]
+    rows = [{**row, "as_of": at} for row in report(house, "entitlements", at=at)["rows"]]
+    assert lines == rows != []
+    table = parquet.read_table(tmp_path / "parquet")
+    assert [
+        {**row, "value": row["value"] and json.loads(row["value"])} for row in msgspec.to_builtins(table.to_pylist())
+    ] == [{name: row[name] for name in table.column_names} for row in rows]
+    with (tmp_path / "csv").open(newline="") as file:
+        kept = list(csv.DictReader(file))
+    assert list(kept[0]) == table.column_names
+    assert kept == [{name: "" if row[name] is None else str(row[name]) for name in kept[0]} for row in rows]
 
 
 def test_access_beside_money_names_the_cause(house: House) -> None:

@@ -211,11 +211,6 @@ async def report_leakage(store: "Store", *, after: str, limit: int, at: datetime
     return LeakageReport(at, rows, unread, shown[-1].key if len(found) > limit else None)
 
 
-def columns_of(kind: type[Struct]) -> tuple[str, ...]:
-    """The columns of a report's rows, those that say whose they are first."""
-    return ("account", *(name for name in kind.__struct_fields__ if name != "account"))
-
-
 async def _billed(
     store: "Store", *, after: str, limit: int
 ) -> tuple[dict[str, tuple[Invoice, ...]], Unread, str | None]:

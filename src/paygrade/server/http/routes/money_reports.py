@@ -1,27 +1,17 @@
 """Reports of money: pages of JSON, or one CSV file of everything."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from litestar import Response, get
 from litestar.params import QueryParameter
-from litestar.response import Stream
-from msgspec import Struct
 
-from paygrade.documents.spreadsheets import write_csv
 from paygrade.server.http.context import InContext
 from paygrade.server.http.openapi import describe
-from paygrade.server.http.parameters import After, PageSize, choice, read_choice, text
+from paygrade.server.http.parameters import After, PageSize, text
+from paygrade.server.http.tables import MEDIA_TYPES, NOT_WRITTEN, TableFormat, answer_table
 from paygrade.server.operations import money_reports as reports
 
-FORMATS = ("json", "csv")
-CSV = "text/csv"
-
-_Format = Annotated[
-    str | None,
-    choice("format", FORMATS, "`csv`: one file of all accounts, a row each line, as it is read. `limit` is for JSON."),
-]
 _Limit = Annotated[int, QueryParameter(ge=1, le=reports.ACCOUNTS_MAX, description="Accounts of a page.")]
 _FROM = QueryParameter(name="from", description="The first month, `2026-01`. Without it: the January of the last.")
 _Until = Annotated[str | None, text("The first month that is not in it. Without it: the next month.")]
@@ -133,19 +123,10 @@ _CREDITS = {
 }
 
 
-class Report(Protocol):
-    """A page of a report."""
-
-    @property
-    def rows(self) -> Sequence[Struct]: ...
-    @property
-    def next(self) -> str | None: ...
-
-
 @get(
     "/v1/reports/revenue",
-    opt=describe("reports", reports.report_revenue, example=_REVENUE, scope="reports:read", also=(CSV,),
-                 kind=reports.RevenueReport),
+    opt=describe("reports", reports.report_revenue, example=_REVENUE, scope="reports:read",
+                 also=MEDIA_TYPES, problems=NOT_WRITTEN, kind=reports.RevenueReport),
 )  # fmt: skip
 async def revenue_report(
     context: InContext,
@@ -153,29 +134,33 @@ async def revenue_report(
     until: _Until = None,
     after: After = "",
     limit: _Limit = 100,
-    in_format: _Format = None,
-) -> Response[Any]:  # Any: a page, or a stream of CSV
+    in_format: TableFormat = None,
+) -> Response[Any]:  # Any: a page, or a file
     months = reports.read_months(from_month, until, context.clock.now())
     ask = partial(reports.report_revenue, context.store, months=months)
-    return await _answer(ask, reports.RevenueRow, after=after, limit=limit, in_format=in_format)
+    return await answer_table(
+        ask, reports.RevenueRow, after=after, limit=limit, in_format=in_format, file_limit=reports.ACCOUNTS_MAX
+    )
 
 
 @get(
     "/v1/reports/leakage",
-    opt=describe("reports", reports.report_leakage, example=_LEAKAGE, scope="reports:read", also=(CSV,),
-                 kind=reports.LeakageReport),
+    opt=describe("reports", reports.report_leakage, example=_LEAKAGE, scope="reports:read",
+                 also=MEDIA_TYPES, problems=NOT_WRITTEN, kind=reports.LeakageReport),
 )  # fmt: skip
 async def leakage_report(
-    context: InContext, after: After = "", limit: _Limit = 100, in_format: _Format = None
+    context: InContext, after: After = "", limit: _Limit = 100, in_format: TableFormat = None
 ) -> Response[Any]:  # Any: as above
     ask = partial(reports.report_leakage, context.store, at=context.clock.now())
-    return await _answer(ask, reports.LeakageRow, after=after, limit=limit, in_format=in_format)
+    return await answer_table(
+        ask, reports.LeakageRow, after=after, limit=limit, in_format=in_format, file_limit=reports.ACCOUNTS_MAX
+    )
 
 
 @get(
     "/v1/reports/usage",
-    opt=describe("reports", reports.report_usage, example=_USAGE, scope="reports:read", also=(CSV,),
-                 kind=reports.UsageRevenueReport),
+    opt=describe("reports", reports.report_usage, example=_USAGE, scope="reports:read",
+                 also=MEDIA_TYPES, problems=NOT_WRITTEN, kind=reports.UsageRevenueReport),
 )  # fmt: skip
 async def usage_report(
     context: InContext,
@@ -183,17 +168,19 @@ async def usage_report(
     until: _Until = None,
     after: After = "",
     limit: _Limit = 100,
-    in_format: _Format = None,
+    in_format: TableFormat = None,
 ) -> Response[Any]:  # Any: as above
     months = reports.read_months(from_month, until, context.clock.now())
     ask = partial(reports.report_usage, context.store, months=months)
-    return await _answer(ask, reports.UsageRevenueRow, after=after, limit=limit, in_format=in_format)
+    return await answer_table(
+        ask, reports.UsageRevenueRow, after=after, limit=limit, in_format=in_format, file_limit=reports.ACCOUNTS_MAX
+    )
 
 
 @get(
     "/v1/reports/mrr",
-    opt=describe("reports", reports.report_movements, example=_MRR, scope="reports:read", also=(CSV,),
-                 kind=reports.MovementReport),
+    opt=describe("reports", reports.report_movements, example=_MRR, scope="reports:read",
+                 also=MEDIA_TYPES, problems=NOT_WRITTEN, kind=reports.MovementReport),
 )  # fmt: skip
 async def mrr_report(
     context: InContext,
@@ -201,43 +188,27 @@ async def mrr_report(
     until: _Until = None,
     after: After = "",
     limit: _Limit = 100,
-    in_format: _Format = None,
+    in_format: TableFormat = None,
 ) -> Response[Any]:  # Any: as above
     months = reports.read_months(from_month, until, context.clock.now())
     ask = partial(reports.report_movements, context.store, months=months)
-    return await _answer(ask, reports.MovementRow, after=after, limit=limit, in_format=in_format)
+    return await answer_table(
+        ask, reports.MovementRow, after=after, limit=limit, in_format=in_format, file_limit=reports.ACCOUNTS_MAX
+    )
 
 
 @get(
     "/v1/reports/credits",
-    opt=describe("reports", reports.report_credits, example=_CREDITS, scope="reports:read", also=(CSV,),
-                 kind=reports.CreditReport),
+    opt=describe("reports", reports.report_credits, example=_CREDITS, scope="reports:read",
+                 also=MEDIA_TYPES, problems=NOT_WRITTEN, kind=reports.CreditReport),
 )  # fmt: skip
 async def credits_report(
     context: InContext,
     after: Annotated[str, text("The `next` of the page before.")] = "",
     limit: PageSize = 100,
-    in_format: _Format = None,
+    in_format: TableFormat = None,
 ) -> Response[Any]:  # Any: as above
     ask = partial(reports.report_credits, context.store, at=context.clock.now())
-    return await _answer(ask, reports.GrantRow, after=after, limit=limit, in_format=in_format)
-
-
-async def _answer(
-    ask: Callable[..., Awaitable[Report]], kind: type[Struct], *, after: str, limit: int, in_format: str | None
-) -> Response[Any]:
-    """A page, or all of them as CSV. The first is read before anything is answered, so what is refused is refused."""
-    page = await ask(after=after, limit=limit)
-    if read_choice(in_format, FORMATS, name="format") != "csv":
-        return Response(page)
-    return Stream(_csv(ask, page, kind), media_type=CSV)
-
-
-async def _csv(ask: Callable[..., Awaitable[Report]], page: Report, kind: type[Struct]) -> AsyncIterator[str]:
-    columns = reports.columns_of(kind)
-    yield write_csv([columns])
-    while True:
-        yield write_csv([[getattr(row, name) for name in columns] for row in page.rows])
-        if page.next is None:
-            return
-        page = await ask(after=page.next, limit=reports.ACCOUNTS_MAX)
+    return await answer_table(
+        ask, reports.GrantRow, after=after, limit=limit, in_format=in_format, file_limit=reports.ACCOUNTS_MAX
+    )
