@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from paygrade.cli.event_files import BATCH_EVENTS
+from paygrade.cli.override_files import ROWS_MAX
 from support.cli_runner import Shell
 from support.server_process import KEY, Api
 
@@ -90,6 +91,35 @@ def test_json_lines_are_imported_in_batches_and_again_without_effect(api: Api, a
     file.write_text("\n".join(file.read_text().splitlines()[:10]))
     assert "10 events: 0 counted, 10 counted before" in shell.run("import", "events", str(file))
     assert not (shell.folder / "usage.jsonl.rejects.jsonl").exists()
+
+
+def test_a_list_of_overrides_is_looked_at_before_any_is_set(api: Api, acme: str, shell: Shell) -> None:
+    file = shell.folder / "overrides.csv"
+    file.write_text(
+        "account,feature,value,limit,add,reason,code,expires_at\n"
+        f"{acme},exports,true,,,pilot,pilot,2999-01-01T00:00:00Z\n"
+        f"{acme},api_calls,,,500,outage,goodwill,\n"
+        f"{acme},api_cals,,5,,,,\n"
+        "nobody,exports,true,,,,,\n"
+        f"{acme},seats,,5,,,,,more\n"
+        ",seats,,5,,,,\n"
+        f"{acme},retention,,,5,,,\n"
+    )
+    tried = shell.run("import", "overrides", str(file), "--dry-run", code=1)
+    assert "2 overrides can be set, 5 refused" in tried
+    assert "overrides.csv:4: the catalog has no feature `api_cals`; did you mean `api_calls`?" in tried
+    assert f"2\t{acme}\texports\t" in tried
+    assert api.ok("GET", f"/v1/accounts/{acme}")["overrides"] == []
+    told = shell.json("import", "overrides", str(file), code=1)
+    assert (told["set"], [each["line"] for each in told["refused"]]) == (2, [4, 5, 6, 7, 8])
+    kept = {one["feature"]: one for one in api.ok("GET", f"/v1/accounts/{acme}")["overrides"]}
+    assert (kept["exports"]["code"], kept["api_calls"]["add"], kept["api_calls"]["reason"]) == ("pilot", 500, "outage")
+    file.write_text("account,feature,limits\n")
+    assert "`limits` is none of them" in shell.run("import", "overrides", str(file), code=2)
+    file.write_bytes(b"account,feature\n\xff,\n")
+    assert "is not CSV" in shell.run("import", "overrides", str(file), code=2)
+    file.write_text("account,feature,value\n" + f"{acme},exports,true\n" * (ROWS_MAX + 1))
+    assert "import it in parts" in shell.run("import", "overrides", str(file), code=2)
 
 
 def test_a_csv_without_ids_is_usage(shell: Shell) -> None:

@@ -184,7 +184,16 @@ class Story:
         await statements.put_member(self.store, account="acme", member=invited, at=self.at)
 
     async def _operators(self) -> None:
-        override = Override(feature="exports", value=True, reason="goodwill", expires_at=self.at + 2 * DAY)
+        planned = Override(feature="exports", value=True, reason="goodwill", starts_at=self.at + DAY)
+        await statements.put_override(self.store, account="acme", override=planned, at=self.at)
+        override = Override(
+            feature="exports",
+            value=True,
+            reason="goodwill",
+            code="outage",
+            review_at=self.at + DAY,
+            expires_at=self.at + 2 * DAY,
+        )
         for _ in range(2):
             await statements.put_override(self.store, account="acme", override=override, at=self.at)
             await statements.delete_override(self.store, account="acme", feature="exports", at=self.at)

@@ -240,7 +240,11 @@ def customers(draw: st.DrawFn, name: str) -> Customer:
 
 overrides = st.one_of(
     st.builds(
-        Override, st.sampled_from(["exports", "editor"]), value=st.none() | st.booleans(), expires_at=maybe_instants
+        Override,
+        st.sampled_from(["exports", "editor"]),
+        value=st.none() | st.booleans(),
+        expires_at=maybe_instants,
+        starts_at=maybe_instants,
     ),
     st.builds(
         Override,
@@ -260,7 +264,9 @@ overrides = st.one_of(
         spend_cap=st.integers(0, 10**6),
         expires_at=maybe_instants,
     ),
-    st.builds(Override, st.just("retention"), value=st.integers(0, 9999), expires_at=maybe_instants),
+    st.builds(
+        Override, st.just("retention"), value=st.integers(0, 9999), expires_at=maybe_instants, starts_at=maybe_instants
+    ),
     st.builds(Override, st.sampled_from(["api_calls", "builds"]), unlimited=st.just(True), expires_at=maybe_instants),
 )
 blocks = st.builds(

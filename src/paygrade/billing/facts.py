@@ -150,8 +150,10 @@ class Profile(Struct, frozen=True, omit_defaults=True, tag="profile"):
 
 
 class Override(Struct, frozen=True, omit_defaults=True, tag="override"):
-    """An operator's word on one feature until `expires_at`. Exactly one of value, limit, unlimited, add, spend_cap is
-    set; none of them set means the override was withdrawn. `spend_cap`: minor units that overage may cost."""
+    """An operator's word on one feature from `starts_at` (None: from now on) until `expires_at`. Exactly one of value,
+    limit, unlimited, add, spend_cap is set; none of them set means the override was withdrawn. `spend_cap`: minor units
+    that overage may cost. `code`: why, as a word that reports can count by. `review_at`: when somebody is to look
+    whether it is still needed."""
 
     feature: str
     reason: str = ""
@@ -161,13 +163,21 @@ class Override(Struct, frozen=True, omit_defaults=True, tag="override"):
     add: int | None = None
     expires_at: datetime | None = None
     spend_cap: int | None = None
+    code: str = ""
+    starts_at: datetime | None = None
+    review_at: datetime | None = None
 
     @property
     def withdrawn(self) -> bool:
         return not self.unlimited and all(said is None for said in (self.value, self.limit, self.add, self.spend_cap))
 
     def stands(self, at: datetime) -> bool:
-        return not self.withdrawn and (self.expires_at is None or at < self.expires_at)
+        begun = self.starts_at is None or self.starts_at <= at
+        return begun and not self.over(at)
+
+    def over(self, at: datetime) -> bool:
+        """Whether it counts no longer, and never will."""
+        return self.withdrawn or (self.expires_at is not None and self.expires_at <= at)
 
 
 class Block(Struct, frozen=True, omit_defaults=True, tag="block"):

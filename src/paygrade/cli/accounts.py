@@ -147,7 +147,10 @@ def delete(account: str, yes: bool, as_json: bool) -> None:
 @click.option("--unlimited", is_flag=True, help="No limit.")
 @click.option("--spend-cap", type=int, help="The spend cap on overage, in minor units, instead of the plan's.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
+@click.option("--code", help="Why, as a word that reports can count by, for example `goodwill`.")
+@click.option("--from", "begins", type=MOMENT, help="When it begins, for example 2026-12-01T00:00:00Z; now if absent.")
 @click.option("--until", type=MOMENT, help="When it ends, for example 2026-12-31T00:00:00Z.")
+@click.option("--review", type=MOMENT, help="When somebody is to look whether it is still needed.")
 @click.option("--withdraw", is_flag=True, help="Remove the override.")
 @yes
 @as_json
@@ -161,7 +164,10 @@ def override(
     unlimited: bool,
     spend_cap: int | None,
     reason: str,
+    code: str | None,
+    begins: str | None,
     until: str | None,
+    review: str | None,
     withdraw: bool,
     yes: bool,
     as_json: bool,
@@ -178,7 +184,10 @@ def override(
             "unlimited": True if unlimited else None,
             "spend_cap": spend_cap,
             "reason": reason or None,
+            "code": code,
+            "starts_at": begins,
             "expires_at": until,
+            "review_at": review,
         }
         decision = call("PUT", where, body={name: what for name, what in said.items() if what is not None})
     _show_outcome(decision, sentence(decision), as_json=as_json)

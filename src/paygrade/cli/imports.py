@@ -1,4 +1,5 @@
-"""`paygrade import`: take over the customers of an existing billing account, or usage that was counted elsewhere."""
+"""`paygrade import`: take over the customers of an existing billing account, usage that was counted elsewhere, or a
+list of overrides."""
 
 import sys
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 import click
 
 from paygrade.cli.event_files import import_events
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.output import as_json, confirm, say, show_json, table, yes
+from paygrade.cli.override_files import Line, Tried, read_overrides, set_override, try_override
 from paygrade.cli.sweeping import follow_sweep, start_sweep, summary
 
 
 @click.group("import")
 def imports() -> None:
-    """Take over an existing billing account, or past usage."""
+    """Take over an existing billing account, past usage, or a list of overrides."""
 
 
 @imports.command()
@@ -49,6 +51,42 @@ def events(file: Path, backfill: bool, rejects: Path | None, as_json: bool) -> N
         told = f", {done.rejected} refused: see {done.rejects}" if done.rejected else ""
         say(f"{done.lines} events: {done.accepted} counted, {done.duplicates} counted before{told}")
     sys.exit(1 if done.rejected else 0)
+
+
+@imports.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only report what would happen; change nothing.")
+@yes
+@as_json
+def overrides(file: Path, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Set every override of FILE, a CSV with column names. Exit code 1: some are refused.
+
+    Columns: account, feature, one of value, limit, add, unlimited and spend_cap, and reason, code, starts_at,
+    expires_at, review_at. What each would change is shown before anything is set.
+    """
+    looked = [try_override(line) for line in read_overrides(file)]
+    good = [each for each in looked if isinstance(each, Tried)]
+    wrong = [each for each in looked if isinstance(each, Line)]
+    if not as_json:
+        table(
+            ("line", "account", "feature", "now", "then"),
+            ((each.line.number, each.line.account, each.line.feature, each.before["message"], each.after["message"])
+             for each in good),
+        )  # fmt: skip
+    if good and not dry_run:
+        confirm(f"Set {len(good)} overrides?", yes=yes)
+        done = [set_override(each.line) for each in good]
+        wrong += [each for each in done if each.wrong is not None]
+    refused = [{"line": each.number, "account": each.account, "feature": each.feature, "detail": each.wrong}
+               for each in sorted(wrong)]  # fmt: skip
+    count = len(looked) - len(refused)
+    if as_json:
+        show_json({"set": 0 if dry_run else count, "refused": refused})
+    else:
+        for each in refused:
+            click.echo(f"{file}:{each['line']}: {each['detail']}", err=True)
+        say(f"{count} overrides {'can be' if dry_run else 'are'} set{f', {len(refused)} refused' if refused else ''}")
+    sys.exit(1 if refused else 0)
 
 
 # Any: decoded JSON, as the server sent it.

@@ -86,6 +86,7 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
     suspended = any(s.access != "full" and s.state not in NOT_LIVE for s in stands)
     leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until and not suspended}
     ends = [s.until for s in stands if s.until] + [d.expires_at for d in dated if d.expires_at and d.expires_at > at]
+    ends += [o.starts_at for o in account.overrides.values() if o.starts_at and o.starts_at > at and not o.over(at)]
     ends += [leeway.until for leeway in leeways.values()]
     ends += [until for one in account.invitations(at).values() if (until := one.expires_at) is not None]
     ends += anchors.ends(at)

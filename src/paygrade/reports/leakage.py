@@ -161,7 +161,15 @@ def _overridden(account: Account, at: datetime) -> Iterator[Leak]:
     for _, statement in sorted(account.statements.items()):
         body = statement.body
         if isinstance(body, Override) and body.stands(at) and _gives(body):
-            yield Leak("access_without_payment", "override", None, body.feature, None, None, statement.as_of)
+            yield Leak(
+                "access_without_payment",
+                "override",
+                None,
+                body.feature,
+                None,
+                None,
+                max(statement.as_of, body.starts_at or statement.as_of),
+            )
 
 
 def _gives(override: Override) -> bool:

@@ -36,6 +36,7 @@ from paygrade.values.periods import soonest
 from paygrade.values.states import STATUSES, State
 
 TRIAL_ENDING = timedelta(days=3)
+OVERRIDE_EXPIRING = timedelta(days=7)
 """How long before its end a trial is told to be ending, as Stripe does
 (https://docs.stripe.com/billing/subscriptions/trials#trial-ending)."""
 DATES_MAX = 1000
@@ -63,6 +64,12 @@ class Overview(Struct, frozen=True, omit_defaults=True):
     state: State | None = None
     subscriptions: dict[str, Stand] = {}
     overrides: dict[str, Override] = {}
+    scheduled: dict[str, Override] = {}
+    """Overrides that begin later."""
+    expiring: tuple[str, ...] = ()
+    """Features whose overrides end within a week."""
+    to_review: tuple[str, ...] = ()
+    """Features whose overrides are due for a look."""
     blocks: dict[str, Block] = {}
     members: dict[str, str] = {}
     invited: dict[str, InvitationUpdate] = {}
@@ -93,13 +100,17 @@ def overview(account: Account, catalog: Catalog, at: datetime) -> Overview:
         return NOTHING
     has = holdings(account, catalog, at)
     stands = {one.subscription.id: _stand(one, at) for one in standings(account, catalog, at)}
+    standing = {key: one for key, one in account.overrides.items() if one.stands(at)}
     return Overview(
         exists=True,
         plan=next((one.bought.ref for one in has if isinstance(one.bought, Plan)), None),
         add_ons={one.bought.ref: one.quantity for one in has if not isinstance(one.bought, Plan)},
         state=min((one.state for one in stands.values()), key=_BEST.index, default=None),
         subscriptions=stands,
-        overrides={key: one for key, one in account.overrides.items() if one.stands(at)},
+        overrides=standing,
+        scheduled={key: one for key, one in account.overrides.items() if key not in standing and not one.over(at)},
+        expiring=tuple(sorted(key for key, one in standing.items() if _is_expiring(one, at))),
+        to_review=tuple(sorted(key for key, one in standing.items() if one.review_at and one.review_at <= at)),
         blocks={key: one for key, one in account.blocks.items() if one.stands(at)},
         members={key: member.role or "" for key, member in account.members.items()},
         invited={
@@ -127,6 +138,9 @@ def next_date(account: Account, catalog: Catalog, at: datetime) -> datetime | No
     trials = [one.subscription.trial_ends_at for one in standings(account, catalog, at) if one.state == "trialing"]
     ending = [ends_at - TRIAL_ENDING for ends_at in trials if ends_at is not None]
     leeways = [one.until for one in account.leeways.values()]
+    overrides = [one for one in account.overrides.values() if not one.over(at)]
+    ending += [one.expires_at - OVERRIDE_EXPIRING for one in overrides if one.expires_at is not None]
+    ending += [one.review_at for one in overrides if one.review_at is not None]
     return soonest((*view_of(account, catalog, at).ends, *ending, *leeways), at)
 
 
@@ -209,12 +223,28 @@ def _of_overrides(before: Overview, after: Overview, at: datetime) -> _Told:
         if override is not None:
             yield "override.set", OverrideUpdate(override)
         elif was is not None:
-            yield "override.removed" if was.stands(at) else "override.expired", OverrideUpdate(was)
+            yield "override.expired" if was.over(at) else "override.removed", OverrideUpdate(was)
+    for feature, planned, override in _changed(before.scheduled, after.scheduled):
+        if override is not None:
+            yield "override.scheduled", OverrideUpdate(override)
+        elif planned is not None and feature not in after.overrides:
+            yield "override.removed", OverrideUpdate(planned)
+    for type, due, known in (
+        ("override.expiring", after.expiring, before.expiring),
+        ("override.review_due", after.to_review, before.to_review),
+    ):
+        for feature in due:
+            if feature not in known or before.overrides.get(feature) != after.overrides[feature]:
+                yield type, OverrideUpdate(after.overrides[feature])
     for _, stood, block in _changed(before.blocks, after.blocks):
         if block is not None:
             yield "block.set", BlockUpdate(block)
         elif stood is not None:
             yield "block.lifted" if stood.stands(at) else "block.expired", BlockUpdate(stood)
+
+
+def _is_expiring(override: Override, at: datetime) -> bool:
+    return override.expires_at is not None and at >= override.expires_at - OVERRIDE_EXPIRING
 
 
 def _of_people(before: Overview, after: Overview, at: datetime) -> _Told:

@@ -262,7 +262,12 @@ TYPES: Mapping[str, UpdateType] = {
     "grace.started": UpdateType(GraceUpdate, "a subscription is in arrears"),
     "grace.step": UpdateType(GraceUpdate, "it has come to the next step of the access ladder, or its step has moved"),
     "grace.ended": UpdateType(GraceUpdate, "it is no longer in arrears"),
-    "override.set": UpdateType(OverrideUpdate, "an operator has overridden a feature"),
+    "override.set": UpdateType(
+        OverrideUpdate, "an override counts: it was set, or the date has come on which it begins"
+    ),
+    "override.scheduled": UpdateType(OverrideUpdate, "an operator has stated an override that begins later"),
+    "override.expiring": UpdateType(OverrideUpdate, "an override ends in a week; at once, if it has less than that"),
+    "override.review_due": UpdateType(OverrideUpdate, "the date has come to look whether an override is still needed"),
     "override.removed": UpdateType(OverrideUpdate, "an operator has taken that back"),
     "override.expired": UpdateType(OverrideUpdate, "an override has come to its end"),
     "block.set": UpdateType(BlockUpdate, "an operator has blocked the account"),

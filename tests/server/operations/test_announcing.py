@@ -90,28 +90,35 @@ async def test_dates_are_told_on_their_dates_by_whoever_looks_and_however_late(s
                     unpaid_since=T0 + 10 * DAY)  # fmt: skip
     override = Override(feature="exports", value=True, expires_at=T0 + 20 * DAY)
     await statements.put_override(store, account="acme", override=override, at=T0)
+    planned = Override("calls", limit=9, starts_at=T0 + 8 * DAY, review_at=T0 + 12 * DAY, expires_at=T0 + 40 * DAY)
+    await statements.put_override(store, account="acme", override=planned, at=T0)
     begun = await told(store)
     assert [type for type, _ in brief(begun)] == [
         "account.created", "account.plan_changed", "account.plan_changed", "account.state_changed", "trial.started",
-        "plan_change.applied", "override.set",
+        "plan_change.applied", "override.set", "override.scheduled",
     ]  # fmt: skip
     # No server was up for two months.
     await asyncio.gather(*(follow(store, T0 + 60 * DAY) for _ in range(3)))
     later = await told(store, after=begun[-1].sequence)
     assert brief(later) == [
         ("trial.ending", 7),
+        ("override.set", 8),
         ("account.state_changed", 10),
         ("trial.ended", 10),
         ("grace.started", 10),
+        ("override.review_due", 12),
+        ("override.expiring", 13),
         ("account.state_changed", 17),
         ("grace.step", 17),
         ("override.expired", 20),
         ("account.plan_changed", 31),
         ("grace.step", 31),
+        ("override.expiring", 33),
+        ("override.expired", 40),
     ]
     assert [update.data["state"] for update in later if update.type == "account.state_changed"] == ["grace", "past_due"]
-    assert (later[-2].data["plan_before"], later[-2].data["plan"]) == ("pro@1", "free@1")
-    assert (later[5].data["step"], later[5].data["access"]) == (2, "read")
+    free, read = later[-4].data, later[8].data
+    assert (free["plan_before"], free["plan"], read["step"], read["access"]) == ("pro@1", "free@1", 2, "read")
     await follow(store, T0 + 90 * DAY)
     assert await told(store, after=later[-1].sequence) == ()
 
@@ -280,6 +287,7 @@ class Folded:
         self.state: str | None = None
         self.states: dict[str, str] = {}
         self.overrides: dict[str, Any] = {}
+        self.scheduled: dict[str, Any] = {}
         self.blocks: dict[str, Any] = {}
         self.members: dict[str, str] = {}
         self.seated: set[str] = set()
@@ -305,6 +313,15 @@ class Folded:
             case "override.set":
                 assert self.overrides.get(data["override"]["feature"]) != data["override"]
                 self.overrides[data["override"]["feature"]] = data["override"]
+                self.scheduled.pop(data["override"]["feature"], None)
+            case "override.scheduled":
+                assert data["override"]["feature"] not in self.overrides
+                assert self.scheduled.get(data["override"]["feature"]) != data["override"]
+                self.scheduled[data["override"]["feature"]] = data["override"]
+            case "override.expiring" | "override.review_due":
+                assert self.overrides[data["override"]["feature"]] == data["override"]
+            case "override.removed" if data["override"]["feature"] in self.scheduled:
+                assert self.scheduled.pop(data["override"]["feature"]) == data["override"]
             case "override.removed" | "override.expired":
                 assert self.overrides.pop(data["override"]["feature"]) == data["override"]
             case "block.set":
@@ -335,7 +352,9 @@ class Folded:
 DAYS = st.integers(1, 40)
 OPERATIONS = st.one_of(
     st.tuples(st.just("wait"), DAYS, st.booleans()),
-    st.tuples(st.just("override"), st.sampled_from(["exports", "calls"]), st.none() | DAYS),
+    st.tuples(
+        st.just("override"), st.sampled_from(["exports", "calls"]), st.none() | DAYS, st.none() | DAYS, st.none() | DAYS
+    ),
     st.tuples(st.just("withdraw"), st.sampled_from(["exports", "calls"])),
     st.tuples(st.just("block"), st.none() | DAYS),
     st.tuples(st.just("lift")),
@@ -362,9 +381,9 @@ async def perform(store: Store, account: str, operation: tuple[Any, ...], number
         return None if days is None else at + days * DAY
 
     match operation:
-        case "override", feature, days:
+        case "override", feature, days, start, review:
             value = {"value": True} if feature == "exports" else {"limit": number}
-            override = Override(feature=feature, expires_at=then(days), **value)
+            override = Override(feature, expires_at=then(days), starts_at=then(start), review_at=then(review), **value)
             await statements.put_override(store, account=account, override=override, at=at)
         case "withdraw", feature:
             await statements.delete_override(store, account=account, feature=feature, at=at)
@@ -441,7 +460,7 @@ async def compare(store: Store, account: str, at: datetime) -> None:
     its = await get_account(store, account=account, at=at)
     assert folded.plan == view_of(saved.account, catalog, at).plan
     assert folded.states == {one.subscription.id: one.state for one in standings(saved.account, catalog, at)}
-    assert sorted(folded.overrides) == sorted(one.feature for one in its.overrides)
+    assert sorted([*folded.overrides, *folded.scheduled]) == sorted(one.feature for one in its.overrides)
     assert sorted(folded.blocks) == sorted(one.key for one in its.blocks)
     assert folded.members == {one.key: one.role for one in its.members}
     assert folded.seated == {one.key for one in its.members if one.seat}

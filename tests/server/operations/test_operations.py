@@ -125,6 +125,9 @@ async def test_what_nobody_knows_is_refused_by_name(store: Store) -> None:
     [
         (Override("export", value=True), "unknown_feature"),
         (Override("exports"), "invalid_override"),
+        (Override("exports", value=True, starts_at=T0 + 2 * DAY, expires_at=T0 + DAY), "invalid_override"),
+        (Override("exports", value=True, starts_at=T0 + 2 * DAY, review_at=T0 + 2 * DAY), "invalid_override"),
+        (Override("exports", value=True, code="x" * 65), "invalid_override"),
         (Override("exports", limit=3), "invalid_override"),
         (Override("exports", value="yes"), "invalid_override"),
         (Override("exports", value=True, limit=3), "invalid_override"),
@@ -156,6 +159,20 @@ async def test_an_override_holds_until_it_expires_or_is_withdrawn(store: Store) 
     assert not await may(store, "exports", T0 + DAY)
     assert (await delete_override(store, account="acme", feature="exports", at=T0)).reason == "not_in_plan"
     assert not await may(store, "exports")
+
+
+async def test_an_override_that_begins_later_ends_none_that_counts(store: Store) -> None:
+    await publish(store)
+    await state(store)
+    later = Override("exports", value=True, starts_at=T0 + DAY)
+    assert (await put_override(store, account="acme", override=later, at=T0)).reason == "not_in_plan"
+    assert (await get_account(store, account="acme", at=T0)).overrides == (later,)
+    assert [bool(await may(store, "exports", at)) for at in (T0, T0 + DAY)] == [False, True]
+    await put_override(store, account="acme", override=Override("exports", value=True), at=T0)
+    assert await refused(put_override(store, account="acme", override=later, at=T0)) == "override_in_force"
+    # It began, so it is like any other.
+    await put_override(store, account="acme", override=later, at=T0 + DAY)
+    assert await may(store, "exports", T0 + DAY)
 
 
 async def test_saying_the_same_again_is_no_new_fact(store: Store) -> None:

@@ -14,6 +14,21 @@ story an override restricts a limit until the second it expires
   acme api_calls 11: allowed plan, limit 100000
 
 
+story an override begins on its second, and is known before
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  operator: override acme api_calls limit 10 from 2026-03-05T00:00Z until 2026-03-07T00:00Z because "maintenance"
+  acme api_calls 11: allowed plan, limit 100000, until 2026-03-05T00:00Z
+2026-03-04T23:59:59Z
+  acme api_calls 11: allowed plan, limit 100000
++1s
+  acme api_calls 11: denied limit_reached, limit 10, source override
+2026-03-07T00:00Z
+  acme api_calls 11: allowed plan, limit 100000
+
+
 story an override gives more than the plan, and the decision says when it is needed
 
 2026-03-01T00:00Z

@@ -75,9 +75,11 @@ class Migrating(Struct, frozen=True):
 statements: Phrases[Statement | Choice | Edition | Migrating | Asking] = Phrases("operator")
 
 
-@statements.say("override <account> <feature> limit <units>[ until <until>][ because <text>]")
-def limit(account: str, feature: str, units: int, until: datetime | None = None, text: str = "") -> Statement:
-    return _override(account, Override(feature, text, limit=units, expires_at=until))
+@statements.say("override <account> <feature> limit <units>[ from <at>][ until <until>][ because <text>]")
+def limit(
+    account: str, feature: str, units: int, at: datetime | None = None, until: datetime | None = None, text: str = ""
+) -> Statement:
+    return _override(account, Override(feature, text, limit=units, starts_at=at, expires_at=until))
 
 
 @statements.say("override <account> <feature> add <units>[ until <until>][ because <text>]")

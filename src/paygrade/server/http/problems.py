@@ -42,6 +42,7 @@ KINDS: dict[str, Kind] = {
     "invalid_key": Kind(400, "The key is invalid"),
     "invalid_query": Kind(400, "The query is invalid"),
     "format_not_installed": Kind(400, "This server can't write the format"),
+    "override_in_force": Kind(409, "Another override counts"),
     "invalid_override": Kind(400, "The override does not fit the feature"),
     "invalid_subscription": Kind(400, "The subscription is invalid"),
     "amount_too_large": Kind(400, "The amount is too large"),

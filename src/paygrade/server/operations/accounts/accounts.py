@@ -172,7 +172,7 @@ def view(account: Account, at: datetime) -> AccountView:
         time_zone=(profile.time_zone or None) if profile else None,
         customers=tuple(customer.id for customer in account.customers),
         subscriptions=account.subscriptions,
-        overrides=tuple(override for override in account.overrides.values() if override.stands(then)),
+        overrides=tuple(override for override in account.overrides.values() if not override.over(then)),
         blocks=tuple(block for block in account.blocks.values() if block.stands(then)),
         members=tuple(account.members.values()),
         since=account.since,

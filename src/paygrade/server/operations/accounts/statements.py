@@ -26,6 +26,8 @@ from paygrade.values.text import QUANTITY_MAX
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
 
+CODE_MAX = 64
+
 
 async def put_override(
     store: "Store", *, account: str, override: Override, dry_run: bool = False, at: datetime
@@ -33,14 +35,16 @@ async def put_override(
     """Override a feature.
 
     Set one feature of the account, whatever it bought: exactly one of `value`, `limit`, `unlimited`, `add` and
-    `spend_cap` (the minor units that priced overage may cost), with an optional `reason` and end. Returns the resulting
-    decision; with `dry_run`, nothing is set. Refused `unknown_account`, `unknown_feature`, `invalid_override`,
-    `already_expired`.
+    `spend_cap` (the minor units that priced overage may cost), with an optional `reason`, a `code` for it, a start, an
+    end and a date to look at it again. Returns the resulting decision; with `dry_run`, nothing is set. Refused
+    `unknown_account`, `unknown_feature`, `invalid_override`, `already_expired`, and `override_in_force` for a start to
+    come while another override of the feature counts: it would end that one at once.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         catalog = await tx.catalogs.in_force()
         _refuse_misfit(override, catalog, at)
+        _refuse_gap(override, held, at)
         subject = f"override:{override.feature}"
         if dry_run:
             return _decision(imagine(held, subject=subject, body=override, at=at), catalog, override.feature, at)
@@ -200,6 +204,19 @@ def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
         detail = f"overage of `{override.feature}` has no price; send `limit`, or price its `overage` in the catalog"
         raise Refused("invalid_override", detail)
     _refuse_expired(override.expires_at, at)
+    for name, date in (("expires_at", override.expires_at), ("review_at", override.review_at)):
+        if date is not None and override.starts_at is not None and date <= override.starts_at:
+            raise Refused("invalid_override", f"`{name}` must come after `starts_at`")
+    if len(override.code) > CODE_MAX:
+        raise Refused("invalid_override", f"`code` has at most {CODE_MAX} characters")
+
+
+def _refuse_gap(override: Override, held: Account, at: datetime) -> None:
+    """An account has one override of a feature: whoever plans the next one would end this one without saying so."""
+    now, standing = held.time(at), held.overrides.get(override.feature)
+    if override.starts_at is not None and now < override.starts_at and standing is not None and standing.stands(now):
+        detail = f"`{held.key}` has an override of `{override.feature}` that would end at once"
+        raise Refused("override_in_force", f"{detail}; send no `starts_at`, or remove that one first")
 
 
 def _fitting(offer: Offer) -> str:

@@ -239,7 +239,9 @@ def _stated(body: Body) -> str:
         case Override(withdrawn=True):
             return f"override of `{body.feature}` withdrawn{_because(body.reason)}"
         case Override():
-            return f"override of `{body.feature}`: {_override(body)}{_until(body.expires_at)}{_because(body.reason)}"
+            begins = f" from {body.starts_at:%Y-%m-%d %H:%M} UTC" if body.starts_at else ""
+            lasts = f"{begins}{_until(body.expires_at)}"
+            return f"override of `{body.feature}`: {_override(body)}{lasts}{_because(body.reason)}"
         case Block(lifted=True):
             return f"block `{body.key}` lifted"
         case Block():
