@@ -81,8 +81,8 @@ async def _measure(database_url: str, url: str, seconds: float) -> None:
     async with Store(database_url) as store:
         bare = await _bare(url, seconds)
         print(f"  bare requests, {WIDTH} at a time: {bare:,.0f}/s")
-        made = await _delivered(store, database_url, url, seconds)
-        print(f"  deliveries to one receiver: {made:,.0f}/s, {made / bare:.2f} of bare")
+        made, used_s = await _delivered(store, database_url, url, seconds)
+        print(f"  deliveries to one receiver: {made:,.0f}/s, {made / bare:.2f} of bare, {used_s * 1000:.2f} ms of CPU each")
         alone = await _delay(store, database_url, url, dead=False)
         beside = await _delay(store, database_url, url, dead=True)
         print(
@@ -105,15 +105,16 @@ async def _bare(url: str, seconds: float) -> float:
     return count / seconds
 
 
-async def _delivered(store: Store, database_url: str, url: str, seconds: float) -> float:
+async def _delivered(store: Store, database_url: str, url: str, seconds: float) -> tuple[float, float]:
+    """How many a second, and the seconds of this process's CPU that one takes: the others may keep it waiting."""
     await create_endpoint(store, _sender(), NewEndpoint(url=f"{url}/fast"), at=datetime.now(UTC))
     await _happen(store, int(4000 * seconds))
-    sending = asyncio.create_task(_send(store))
+    sending, used_s = asyncio.create_task(_send(store)), time.process_time()
     await asyncio.sleep(seconds)
-    count = _count(database_url)
+    used_s, count = time.process_time() - used_s, _count(database_url)
     await _end(sending)
     await _remove(store)
-    return count / seconds
+    return count / seconds, used_s / count
 
 
 async def _delay(store: Store, database_url: str, url: str, *, dead: bool) -> float:
