@@ -149,9 +149,7 @@ async def create(
     return _created(made, secret, at)
 
 
-async def list_keys(
-    store: "Store", *, after: str, limit: int, state: KeyState | None = None, at: datetime
-) -> KeyList:
+async def list_keys(store: "Store", *, after: str, limit: int, state: KeyState | None = None, at: datetime) -> KeyList:
     """List API keys.
 
     Those in a `state`, or all that ever were, the oldest first, with when each was used last; never their secrets.
