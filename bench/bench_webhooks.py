@@ -82,9 +82,8 @@ async def _measure(database_url: str, url: str, seconds: float) -> None:
         bare, bare_s = await _bare(url, seconds)
         print(f"  bare requests, {WIDTH} at a time: {bare:,.0f}/s, {bare_s * 1000:.2f} ms of CPU each")
         made, used_s = await _delivered(store, database_url, url, seconds)
-        print(
-            f"  deliveries to one receiver: {made:,.0f}/s, {made / bare:.2f} of bare, {used_s * 1000:.2f} ms of CPU each"
-        )
+        cpu = f"{used_s * 1000:.2f} ms of CPU each"
+        print(f"  deliveries to one receiver: {made:,.0f}/s, {made / bare:.2f} of bare, {cpu}")
         alone = await _delay(store, database_url, url, dead=False)
         beside = await _delay(store, database_url, url, dead=True)
         print(

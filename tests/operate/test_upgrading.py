@@ -18,15 +18,16 @@ from support.server_process import KEY
 from support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-PREVIOUS = "925fc6f"
-"""The release before this one. Nothing has a tag yet: it is what came before the tables of this one."""
+PREVIOUS = ("925fc6f", "577abad")
+"""The releases before this one. Nothing has a tag yet: they are what came before the tables since 0016, and since
+0031."""
 
 
-@pytest.fixture(scope="module")
-def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the release before this one, as git has it."""
+@pytest.fixture(scope="module", params=PREVIOUS)
+def older(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with a release before this one, as git has it."""
     packed = subprocess.run(
-        ["git", "archive", PREVIOUS, "src", "tests", "pyproject.toml"], cwd=ROOT, capture_output=True
+        ["git", "archive", request.param, "src", "tests", "pyproject.toml"], cwd=ROOT, capture_output=True
     )
     if packed.returncode != 0:
         pytest.skip("the history of git is not here, so neither is the release before this one")

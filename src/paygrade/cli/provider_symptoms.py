@@ -62,8 +62,8 @@ def _permissions(settings: Settings, provider: "StripeProvider", catalog: "Catal
                       "give it write on them, or change plans at Stripe only")  # fmt: skip
     uncounted = [lack.what for lack in lacking_for_money(provider.connection) if lack.what not in unread]
     if uncounted:
-        yield Symptom("provider", "note", f"the key may not read {shown(uncounted)}, so reports of money leave customers "
-                      "out; give it read on them in Stripe's dashboard")  # fmt: skip
+        yield Symptom("provider", "note", f"the key may not read {shown(uncounted)}, so reports of money leave "
+                      "customers out; give it read on them in Stripe's dashboard")  # fmt: skip
     unopened = [lack.what for lack in lacking_for_pages(provider.connection)]
     if unopened:
         yield Symptom("provider", "note", f"the key may not write {shown(unopened)}, so checkouts and billing portals "
