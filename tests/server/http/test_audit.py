@@ -237,7 +237,8 @@ def test_every_route_that_writes_leaves_a_record_or_says_why_not(writing: dict[s
 
 
 def test_what_a_route_does_is_noted_with_who_asked(played: Played) -> None:
-    made_last, untold = "", []
+    made_last = ""
+    untold: list[tuple[str, str, list[str]]] = []
     for name, said, body, action in PLAYED:
         method, path = name.split(" ")
         path = path.replace("{account}", "acme")
