@@ -79,10 +79,11 @@ def main() -> None:
 
 async def _measure(database_url: str, url: str, seconds: float) -> None:
     async with Store(database_url) as store:
-        bare = await _bare(url, seconds)
-        print(f"  bare requests, {WIDTH} at a time: {bare:,.0f}/s")
-        made = await _delivered(store, database_url, url, seconds)
-        print(f"  deliveries to one receiver: {made:,.0f}/s, {made / bare:.2f} of bare")
+        bare, bare_s = await _bare(url, seconds)
+        print(f"  bare requests, {WIDTH} at a time: {bare:,.0f}/s, {bare_s * 1000:.2f} ms of CPU each")
+        made, used_s = await _delivered(store, database_url, url, seconds)
+        cpu = f"{used_s * 1000:.2f} ms of CPU each"
+        print(f"  deliveries to one receiver: {made:,.0f}/s, {made / bare:.2f} of bare, {cpu}")
         alone = await _delay(store, database_url, url, dead=False)
         beside = await _delay(store, database_url, url, dead=True)
         print(
@@ -90,7 +91,8 @@ async def _measure(database_url: str, url: str, seconds: float) -> None:
         )
 
 
-async def _bare(url: str, seconds: float) -> float:
+async def _bare(url: str, seconds: float) -> tuple[float, float]:
+    """As `_delivered`."""
     body = b"x" * 600
     until, count = time.perf_counter() + seconds, 0
 
@@ -101,19 +103,22 @@ async def _bare(url: str, seconds: float) -> float:
             count += 1
 
     async with _sender().session() as session:
+        used_s = time.process_time()
         await asyncio.gather(*[post() for _ in range(WIDTH)])
-    return count / seconds
+        used_s = time.process_time() - used_s
+    return count / seconds, used_s / count
 
 
-async def _delivered(store: Store, database_url: str, url: str, seconds: float) -> float:
+async def _delivered(store: Store, database_url: str, url: str, seconds: float) -> tuple[float, float]:
+    """How many a second, and the seconds of this process's CPU that one takes: the others may keep it waiting."""
     await create_endpoint(store, _sender(), NewEndpoint(url=f"{url}/fast"), at=datetime.now(UTC))
     await _happen(store, int(4000 * seconds))
-    sending = asyncio.create_task(_send(store))
+    sending, used_s = asyncio.create_task(_send(store)), time.process_time()
     await asyncio.sleep(seconds)
-    count = _count(database_url)
+    used_s, count = time.process_time() - used_s, _count(database_url)
     await _end(sending)
     await _remove(store)
-    return count / seconds
+    return count / seconds, used_s / count
 
 
 async def _delay(store: Store, database_url: str, url: str, *, dead: bool) -> float:

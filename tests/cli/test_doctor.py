@@ -203,6 +203,12 @@ def test_what_the_key_lacks_to_open_pages_is_named(doctor: Doctor, stripe: Canne
     assert f"may not write {what}, so checkouts and billing portals can't be opened" in said
 
 
+def test_what_the_key_lacks_to_count_money_is_named_once(doctor: Doctor, stripe: CannedStripe) -> None:
+    stripe.instead = refusing("/v1/charges", "/v1/credit_notes")
+    said = doctor.says("provider", "note")
+    assert "may not read Charges and Refunds, Credit notes, so reports of money leave customers out" in said
+
+
 def test_what_a_key_lacks_to_sell_the_catalog_is_told_and_is_not_wrong(doctor: Doctor, stripe: CannedStripe) -> None:
     stripe.instead = refusing("/v1/products/prod_paygrade_doctor")
     assert "needs write on Products, which this key has not" in doctor.says("provider", "ok")

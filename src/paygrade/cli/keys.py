@@ -45,7 +45,8 @@ def create(name: str, as_json: bool, **said: Any) -> None:
 @as_json
 def list_keys(after: str, limit: int, ended: bool, as_json: bool) -> None:
     """List keys, the oldest first."""
-    told = call("GET", "/v1/keys", query={"limit": str(limit), **({"after": after} if after else {})})
+    asked = {"limit": str(limit), "after": after, "state": "" if ended else "active"}
+    told = call("GET", "/v1/keys", query={name: said for name, said in asked.items() if said})
     if as_json:
         show_json(told)
         return
@@ -54,7 +55,7 @@ def list_keys(after: str, limit: int, ended: bool, as_json: bool) -> None:
         [
             (each["id"], each["name"], " ".join(secret["hint"] for secret in each["secrets"]), _opens(each),
              each["state"], _when(each["expires_at"], "never"), _when(each["last_used_at"], "never"))
-            for each in told["keys"] if ended or each["state"] == "active"
+            for each in told["keys"]
         ],
     )  # fmt: skip
     if told["next"] is not None:

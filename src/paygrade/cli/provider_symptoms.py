@@ -44,7 +44,7 @@ def examine_provider(settings: Settings, catalog: "Catalog | None") -> Iterator[
 
 def _permissions(settings: Settings, provider: "StripeProvider", catalog: "Catalog | None") -> Iterator[Symptom]:
     from paygrade.billing.returned import has_consequences
-    from paygrade.providers.stripe.examination import lacking, lacking_for_pages, lacking_to_sell
+    from paygrade.providers.stripe.examination import lacking, lacking_for_money, lacking_for_pages, lacking_to_sell
 
     where = settings.stripe_api_base or "Stripe"
     reports = catalog is not None and has_meters(catalog)
@@ -60,12 +60,16 @@ def _permissions(settings: Settings, provider: "StripeProvider", catalog: "Catal
         yield Symptom("provider", "note", f"the key may not write {shown(unwritten)}, so plans can't be changed "
                       f"from here; "
                       "give it write on them, or change plans at Stripe only")  # fmt: skip
+    uncounted = [lack.what for lack in lacking_for_money(provider.connection) if lack.what not in unread]
+    if uncounted:
+        yield Symptom("provider", "note", f"the key may not read {shown(uncounted)}, so reports of money leave "
+                      "customers out; give it read on them in Stripe's dashboard")  # fmt: skip
     unopened = [lack.what for lack in lacking_for_pages(provider.connection)]
     if unopened:
         yield Symptom("provider", "note", f"the key may not write {shown(unopened)}, so checkouts and billing portals "
                       "can't be opened from here; give it write on them in Stripe's dashboard, or open them "
                       "yourself")  # fmt: skip
-    if not lacks and not unopened:
+    if not lacks and not uncounted and not unopened:
         yield Symptom("provider", "ok", f"{where} accepts the key, which has every permission")
     unsold = [lack.what for lack in lacking_to_sell(provider.connection, reports=reports)]
     if unsold:

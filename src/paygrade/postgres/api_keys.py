@@ -76,9 +76,15 @@ class ApiKeys:
         found = await self._load("where id = %s", id)
         return found[0] if found else None
 
-    async def page(self, *, after: str, limit: int) -> tuple[SavedApiKey, ...]:
-        """All that ever were, by id, which is the order they were made in."""
-        return await self._load("where id > %s order by id limit %s", after, limit)
+    async def page(self, *, after: str, limit: int, state: str | None, at: datetime) -> tuple[SavedApiKey, ...]:
+        """Those in a state, or all that ever were, by id, which is the order they were made in."""
+        its_state = (
+            "case when revoked_at is not null then 'revoked' when expires_at <= %s then 'expired' else 'active' end"
+        )
+        return await self._load(
+            f"where id > %s and (%s::text is null or {its_state} = %s) order by id limit %s",
+            after, state, at, state, limit,
+        )  # fmt: skip
 
     async def count_live(self, at: datetime) -> int:
         """How many count now."""

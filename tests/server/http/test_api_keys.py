@@ -135,6 +135,13 @@ def test_keys_are_listed_page_by_page_in_the_order_they_were_made(api: Api) -> N
         seen, after = seen + [each["id"] for each in page["keys"]], page["next"]
     assert [id for id in seen if id in made] == made
     assert len(set(seen)) == len(seen)
+    api.ok("POST", f"/v1/keys/{made[0]}/revoke")
+    for state in ("active", "expired", "revoked"):
+        listed = api.ok("GET", "/v1/keys", params={"state": state, "limit": 500})["keys"]
+        assert {each["state"] for each in listed} <= {state}
+        assert (made[0] in [each["id"] for each in listed]) == (state == "revoked")
+        assert ({made[1], made[2]} <= {each["id"] for each in listed}) == (state == "active")
+    assert api.problem(400, "GET", "/v1/keys?state=lost")["code"] == "invalid_query"
     assert api.problem(404, "GET", "/v1/keys/key_0")["code"] == "unknown_api_key"
 
 

@@ -104,6 +104,60 @@ PLAYED: list[tuple[str, str, dict[str, Any] | list[Any] | None, str]] = [
 ]
 """Each route that does, with what stands for the names in its address, its body, and the action that is noted."""
 
+TOLD = {
+    f"PUT {ACCOUNT}": "account.updated",
+    f"PUT {ACCOUNT}/subscriptions/{{subscription}}": "account.plan_changed",
+    f"PUT {ACCOUNT}/overrides/{{feature}}": "override.set",
+    f"DELETE {ACCOUNT}/overrides/{{feature}}": "override.removed",
+    f"PUT {ACCOUNT}/blocks/{{block}}": "block.set",
+    f"DELETE {ACCOUNT}/blocks/{{block}}": "block.lifted",
+    f"PUT {ACCOUNT}/members/{{member}}": "member.set",
+    f"PUT {ACCOUNT}/members": "member.set",
+    f"PUT {ACCOUNT}/seats": "seat.given",
+    f"DELETE {ACCOUNT}/members/{{member}}": "member.removed",
+    f"PUT {ACCOUNT}/nodes": "account.updated",
+    f"PUT {ACCOUNT}/versions/{{plan}}": "account.updated",
+    f"DELETE {ACCOUNT}/versions/{{plan}}": "account.updated",
+    f"POST {ACCOUNT}/grants": "credit.granted",
+    f"DELETE {ACCOUNT}/grants/{{feature}}/{{grant}}": "credit.voided",
+    f"DELETE {ACCOUNT}/plan-changes/{{change}}": "plan_change.canceled",
+    "PUT /v1/catalog": "catalog.published",
+    "POST /v1/catalog/migrations": "migration.started",
+    "POST /v1/catalog/migrations/{migration}/roll-back": "migration.started",
+    "POST /v1/keys": "api_key.created",
+    "POST /v1/keys/{api_key}/rotate": "api_key.rotated",
+    "POST /v1/keys/{api_key}/revoke": "api_key.revoked",
+    f"DELETE {ACCOUNT}": "account.deleted",
+}
+"""Of these, what state update each leaves in its transaction."""
+NOT_YET = "it is told when it has come to something"
+STAFF = "who may log in, and what is sent where, is no account's: the audit log has it"
+WITHOUT_UPDATE = {
+    f"PUT {ACCOUNT}/usage/{{feature}}": "usage is the ledger's; passing a threshold is told",
+    f"POST {ACCOUNT}/tokens": "nothing of the account changes",
+    f"POST {ACCOUNT}/portal-sessions": "nothing of the account changes",
+    f"DELETE {ACCOUNT}/portal-sessions/{{session}}": "nothing of the account changes",
+    f"POST {ACCOUNT}/rebuild": "nothing of the account changes",
+    f"POST {ACCOUNT}/erase": "nothing of the account changes but names, which no update may hold on to",
+    f"POST {ACCOUNT}/plan-changes": NOT_YET,
+    f"POST {ACCOUNT}/top-ups/{{top_up}}/retry": NOT_YET,
+    "POST /v1/catalog/migrations/{migration}/pause": NOT_YET,
+    "POST /v1/catalog/migrations/{migration}/resume": NOT_YET,
+    "POST /v1/sync/sweep": NOT_YET,
+    "POST /v1/usage/reconcile": NOT_YET,
+    "POST /v1/tokens/rotate": STAFF,
+    "POST /v1/people": STAFF,
+    "PUT /v1/people/{person}/role": STAFF,
+    "POST /v1/people/{person}/reset": STAFF,
+    "DELETE /v1/people/{person}": STAFF,
+    "POST /v1/webhook-endpoints": STAFF,
+    "PATCH /v1/webhook-endpoints/{endpoint}": STAFF,
+    "POST /v1/webhook-endpoints/{endpoint}/rotate": STAFF,
+    "POST /v1/webhook-endpoints/{endpoint}/replay": STAFF,
+    "DELETE /v1/webhook-endpoints/{endpoint}": STAFF,
+}
+"""Those of which none tells, each with the reason."""
+
 
 class Played:
     """A server with a provider that is never there, and what is in its audit log."""
@@ -123,6 +177,16 @@ class Played:
         made: list[dict[str, Any]] = []
         yield made
         made += self.by_key()[: len(self.by_key()) - before]
+
+    def last_update(self) -> int:
+        with psycopg.connect(self.database_url) as connection:
+            (row,) = connection.execute("select coalesce(max(number), 0) from updates").fetchall()
+        return int(row[0])
+
+    def updates_after(self, number: int) -> list[str]:
+        """The types of those that were written since, whether they have their places or not."""
+        with psycopg.connect(self.database_url) as connection:
+            return [type for (type,) in connection.execute("select type from updates where number > %s", (number,))]
 
     def by_key(self) -> list[dict[str, Any]]:
         return self.records(actor="admin")
@@ -169,10 +233,12 @@ def writing(played: Played) -> dict[str, dict[str, Any]]:
 def test_every_route_that_writes_leaves_a_record_or_says_why_not(writing: dict[str, Any]) -> None:
     assert {name for name, *_ in PLAYED} | set(WITHOUT_RECORD) == set(writing)
     assert not {name for name, *_ in PLAYED} & set(WITHOUT_RECORD)
+    assert sorted([*TOLD, *WITHOUT_UPDATE]) == sorted(name for name, *_ in PLAYED)
 
 
 def test_what_a_route_does_is_noted_with_who_asked(played: Played) -> None:
     made_last = ""
+    untold: list[tuple[str, str, list[str]]] = []
     for name, said, body, action in PLAYED:
         method, path = name.split(" ")
         path = path.replace("{account}", "acme")
@@ -187,9 +253,12 @@ def test_what_a_route_does_is_noted_with_who_asked(played: Played) -> None:
         if action == "account.delete":
             ended = {**SUBSCRIPTION, "version": 99, "status": "canceled"}
             played.api.ok("PUT", "/v1/accounts/acme/subscriptions/sub_1", json=ended)
+        last = played.last_update()
         with played.noted() as made:
             answer = played.api.request(method, path, **sent)
             assert answer.is_success, f"{name}: {answer.text}"
+        if name in TOLD and TOLD[name] not in (types := played.updates_after(last)):
+            untold.append((name, TOLD[name], types))
         if action in ("key.create", "person.add", "webhook_endpoint.create", "portal_session.create"):
             made_last = answer.json()["id"]
         assert [each["action"] for each in made] == [action], name
@@ -199,6 +268,7 @@ def test_what_a_route_does_is_noted_with_who_asked(played: Played) -> None:
         assert record["address"] == "127.0.0.1"
         assert record["account"] == ("acme" if "{account}" in name else "")
         assert not re.search('"ann"|"bo"|Ann|Acme|sorry|odd', json.dumps([record["targets"], record["changes"]])), name
+    assert untold == []
 
 
 def scheduled(played: Played) -> str:
@@ -264,6 +334,18 @@ def test_what_the_server_did_by_itself_is_its_own(played: Played) -> None:
     first = played.records(action="catalog")[-1]
     assert first["actor"] == {"kind": "system", "id": "paygrade", "name": ""}
     assert (first["address"], first["request"], first["account"]) == (None, None, "")
+
+
+def test_whoever_publishes_or_migrates_is_named_where_that_is_listed(played: Played) -> None:
+    made = played.api.ok("POST", "/v1/keys", json={"name": "the build", "role": "developer"})
+    with Api(played.api.url, key=made["key"]) as build:
+        text = CATALOG.read_text().replace("limit: 1000,", "limit: 1002,")
+        assert build.request(
+            "PUT", "/v1/catalog", content=text.encode(), headers={"Content-Type": "application/yaml"}
+        ).json()["published"]
+        build.ok("POST", "/v1/catalog/migrations", json={"plan": "business", "accounts": ["globex"]})
+        assert build.ok("GET", "/v1/catalog/versions")["versions"][0]["published_by"] == "the build"
+        assert build.ok("GET", "/v1/catalog/migrations")["migrations"][0]["started_by"] == "the build"
 
 
 def test_a_token_cannot_read_the_log(played: Played) -> None:

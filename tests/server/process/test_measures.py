@@ -15,7 +15,7 @@ from paygrade.server.process.settings import Settings
 from paygrade.server.state.snapshots import Snapshots
 from support.databases import migrated_database
 from support.server_process import Api, serving
-from support.waiting import in_time
+from support.waiting import eventually, in_time
 
 
 @pytest.fixture
@@ -40,6 +40,8 @@ def test_what_waits_in_the_database_is_measured(desk: tuple[Api, str]) -> None:
     assert number(api, "paygrade_dirty_subjects") == number(api, "paygrade_inbox_unhandled") == 0
     assert number(api, "paygrade_dirty_oldest_seconds") == number(api, "paygrade_inbox_lag_seconds") == 0
     assert number(api, "paygrade_notification_queue_usage") == 0
+    assert number(api, "paygrade_updates_lag_seconds") == number(api, "paygrade_webhook_endpoints_failing") == 0
+    assert number(api, "paygrade_webhooks_waiting_seconds") == number(api, "paygrade_audit_waiting_seconds") == 0
     with psycopg.connect(url) as connection:
         add: Any = (
             "insert into subjects (subject, dirty, synced, marked_at)"
@@ -53,6 +55,50 @@ def test_what_waits_in_the_database_is_measured(desk: tuple[Api, str]) -> None:
     assert 90 <= (number(api, "paygrade_dirty_oldest_seconds") or 0) < 150
     assert 80 <= (number(api, "paygrade_inbox_lag_seconds") or 0) < 150
     assert number(api, "paygrade_snapshot_age_seconds") == 0
+
+
+ENDPOINT = """
+    insert into webhook_endpoints (id, url, description, secrets, state, created_at, position, missed_until,
+                                   leased_by, leased_until, failing_since, reason)
+    values (%s, '', '', '[]', %s, now(), 0, 0, 1, now() + interval '1 hour', %s, %s)
+"""
+"""One that somebody has claimed, so that what waits for it goes on waiting."""
+
+
+def test_what_is_not_sent_yet_is_measured(desk: tuple[Api, str]) -> None:
+    api, url = desk
+    api.ok("PUT", "/v1/accounts/acme", json={})
+    with psycopg.connect(url) as connection:
+        eventually(lambda: connection.execute("select from updates where position is null").fetchone() is None)
+        connection.execute(ENDPOINT, ("we_1", "enabled", None, None))
+        connection.execute("update webhook_endpoints set position = 1")
+        connection.execute("update updates set written_at = written_at - interval '70 s' where position = 2")
+        connection.commit()
+        assert 70 <= (number(api, "paygrade_webhooks_waiting_seconds") or 0) < 130
+        connection.execute("update webhook_endpoints set position = (select readable from update_log)")
+        due: Any = (
+            "insert into webhook_deliveries (account, endpoint, position, update_id, type, state, due_at)"
+            " values ('acme', 'we_1', %s, '', '', %s, now() + %s * interval '1 s')"
+        )
+        connection.execute(due, (1, "waiting", -200))
+        connection.execute(due, (2, "dead_letter", 3600))
+        connection.commit()
+        assert 200 <= (number(api, "paygrade_webhooks_waiting_seconds") or 0) < 260
+        # Whoever fails is counted instead, and so is who was switched off for it.
+        connection.execute("update webhook_endpoints set failing_since = now()")
+        connection.execute(ENDPOINT, ("we_2", "disabled", None, "gone"))
+        connection.execute(ENDPOINT, ("we_3", "disabled", None, "operator"))
+        connection.execute(
+            "insert into audit_streams (stream, seen_at, leased_by, leased_until)"
+            " values ('otlp', now(), 1, now() + interval '1 hour'), ('syslog', now(), 1, now() + interval '1 hour')"
+        )
+        first: Any = "insert into audit_unsent (account, number, stream) values ('acme', 1, 'syslog')"
+        connection.execute(first)
+        connection.execute("update audit set occurred_at = occurred_at - interval '30 s' where account = 'acme'")
+        connection.commit()
+    assert number(api, "paygrade_webhooks_waiting_seconds") == 0
+    assert number(api, "paygrade_webhook_endpoints_failing") == 2
+    assert 30 <= (number(api, "paygrade_audit_waiting_seconds") or 0) < 90
 
 
 def test_batches_of_uses_are_counted_by_their_size(desk: tuple[Api, str]) -> None:

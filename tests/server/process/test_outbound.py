@@ -63,8 +63,12 @@ async def test_networks_of_ones_own_are_allowed_and_no_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::1]", "[::ffff:7f00:1]"]
-)
+    "host",
+    [
+        "127.0.0.1", "localhost", "2130706433", "017700000001", "0x7f000001", "0177.0.0.1", "0x7f.1", "127.1",
+        "0", "0.0.0.0", "[::1]", "[::]", "[::ffff:7f00:1]", "[::ffff:127.0.0.1]",
+    ],
+)  # fmt: skip
 async def test_no_way_to_write_this_machine_gets_past(host: str) -> None:
     with receiving() as receiver:
         sender = Sender(Guard())

@@ -62,6 +62,13 @@ def lacking(connection: StripeConnection, *, reports: bool, top_ups: bool, retur
     return (*unread, *(Lack("write", what) for what, path in WRITE if not _may(partial(ask, path))))
 
 
+def lacking_for_money(connection: StripeConnection) -> tuple[Lack, ...]:
+    """What the key may not read, beside invoices, of what customers paid and got back. Unavailable if Stripe can't be
+    asked."""
+    asked = ((what, partial(connection.get, path, limit=1)) for what, path in READ_FOR_RETURNED)
+    return tuple(Lack("read", what) for what, ask in asked if not _may(ask))
+
+
 def lacking_for_pages(connection: StripeConnection) -> tuple[Lack, ...]:
     """What the key may not do of what checkouts and billing portals need. Unavailable if Stripe can't be asked."""
     ask = partial(connection.post, idempotency_key=None)

@@ -8,7 +8,7 @@ secrets count, and a rotation that is asked for again ends none of them sooner.
 import secrets
 from datetime import datetime, timedelta
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import structlog
 from msgspec import Meta, Struct
@@ -35,6 +35,7 @@ OVERLAP_S, OVERLAP_MAX_S = 24 * 3600, 30 * 24 * 3600
 SECRETS_MAX, IP_RANGES_MAX, RATE_MAX = 10, 50, 1_000_000
 
 KeyState = Literal["active", "expired", "revoked"]
+KEY_STATES: tuple[KeyState, ...] = get_args(KeyState)
 
 
 class KeyRequest(Struct, frozen=True):
@@ -148,13 +149,13 @@ async def create(
     return _created(made, secret, at)
 
 
-async def list_keys(store: "Store", *, after: str, limit: int, at: datetime) -> KeyList:
+async def list_keys(store: "Store", *, after: str, limit: int, state: KeyState | None = None, at: datetime) -> KeyList:
     """List API keys.
 
-    All that ever were, the oldest first, with when each was used last; never their secrets.
+    Those in a `state`, or all that ever were, the oldest first, with when each was used last; never their secrets.
     """
     async with store.transaction() as tx:
-        found = await tx.api_keys.page(after=after, limit=limit)
+        found = await tx.api_keys.page(after=after, limit=limit, state=state, at=at)
     return KeyList(tuple([_view(key, at) for key in found]), found[-1].id if len(found) == limit else None)
 
 

@@ -28,13 +28,20 @@ async def measure(store: "Store", metrics: Metrics, at: datetime) -> None:
     except Unavailable:
         metrics.database.numbers = None
         return
-    since = found.unhandled_since
     metrics.database.numbers = DatabaseNumbers(
         dirty=found.dirty,
         dirty_s=found.dirty_s or 0.0,
         unhandled=found.unhandled,
-        inbox_lag_s=max(0.0, (at - since).total_seconds()) if since is not None else 0.0,
+        inbox_lag_s=_since(found.unhandled_since, at),
         drift=found.drift,
         differences=found.differences,
         queue=found.queue,
+        updates_lag_s=_since(found.unplaced_since, at),
+        webhooks_lag_s=max(0.0, found.overdue_s or 0.0, _since(found.unplanned_since, at)),
+        failing=found.failing,
+        audit_lag_s=_since(found.unsent_since, at),
     )
+
+
+def _since(then: datetime | None, at: datetime) -> float:
+    return max(0.0, (at - then).total_seconds()) if then is not None else 0.0

@@ -20,6 +20,11 @@ class Actor(Struct, frozen=True):
     id: str
     name: str = ""
 
+    @property
+    def known_as(self) -> str:
+        """What people read who look at what was done."""
+        return self.name or self.id
+
 
 class Acting(Struct, frozen=True):
     """An actor with where the request came from. `address`: the client's network address; `request`: the request's id.

@@ -133,6 +133,10 @@ class DatabaseNumbers(Struct, frozen=True):
     drift: int
     differences: int
     queue: float
+    updates_lag_s: float
+    webhooks_lag_s: float
+    failing: int
+    audit_lag_s: float
 
 
 DATABASE = {
@@ -143,6 +147,13 @@ DATABASE = {
     "drift": ("paygrade_drift_open", "Fields that differ from the provider now."),
     "differences": ("paygrade_catalog_differences", "Differences between the catalog and what the provider sells."),
     "queue": ("paygrade_notification_queue_usage", "How full PostgreSQL's queue of notifications is, from 0 to 1."),
+    "updates_lag_s": (
+        "paygrade_updates_lag_seconds",
+        "How long the first state update waits for its place in the log.",
+    ),
+    "webhooks_lag_s": ("paygrade_webhooks_waiting_seconds", "How long the first webhook has waited that is due."),
+    "failing": ("paygrade_webhook_endpoints_failing", "Webhook endpoints that take nothing, or were disabled for it."),
+    "audit_lag_s": ("paygrade_audit_waiting_seconds", "How long the first audit record waits for its receiver."),
 }
 """The metric that each number is, and what it says."""
 

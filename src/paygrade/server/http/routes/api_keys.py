@@ -9,10 +9,18 @@ from paygrade.server.http.auth import scopes_of
 from paygrade.server.http.bodies import read_body
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, text
+from paygrade.server.http.parameters import PageSize, choice, read_choice, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations import api_keys
-from paygrade.server.operations.api_keys import CreatedKey, KeyList, KeyRequest, KeyRevocation, KeyRotation, KeyView
+from paygrade.server.operations.api_keys import (
+    KEY_STATES,
+    CreatedKey,
+    KeyList,
+    KeyRequest,
+    KeyRevocation,
+    KeyRotation,
+    KeyView,
+)
 
 _ONCE = {"cache-control": "no-store"}
 """A secret stays nowhere on the way."""
@@ -42,10 +50,12 @@ async def create_key(request: HttpRequest, context: InContext) -> CreatedKey:
 )
 async def list_keys(
     context: InContext,
+    in_state: Annotated[str | None, choice("state", KEY_STATES, "Only keys in this state.")] = None,
     after: Annotated[str, text("Keys after this id; the `next` of the page before.")] = "",
     limit: PageSize = 100,
 ) -> KeyList:
-    return await api_keys.list_keys(context.store, after=after, limit=limit, at=context.clock.now())
+    state, at = read_choice(in_state, KEY_STATES, name="state"), context.clock.now()
+    return await api_keys.list_keys(context.store, after=after, limit=limit, state=state, at=at)
 
 
 @get("/v1/keys/{api_key:str}", opt=describe("keys", api_keys.get_key, scope="keys:read", example=examples.KEY))

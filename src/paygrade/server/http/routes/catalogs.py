@@ -16,6 +16,7 @@ from paygrade.server.http.routes import examples
 from paygrade.server.http.version import answered_before
 from paygrade.server.operations.catalog import publish as catalogs
 from paygrade.server.operations.catalog import versions
+from paygrade.server.process.acting import acting
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.text import PAGE_MAX
 
@@ -59,7 +60,7 @@ async def put_catalog(
         existing=_existing(existing, at),
         reason=reason,
         at=context.clock.now(),
-        by="admin",
+        by=acting().actor.known_as,
     )
 
 

@@ -14,6 +14,7 @@ from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import After, PageSize, choice, flag, number, read_choice
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import migrations
+from paygrade.server.process.acting import acting
 from paygrade.values.errors import Mistake, Refused
 
 STATUSES: tuple[MoveStatus, ...] = get_args(MoveStatus)
@@ -62,7 +63,7 @@ async def start_migration(
         accounts=wanted.accounts,
         dry_run=read_flag(dry_run, name="dry_run"),
         at=context.clock.now(),
-        by="admin",
+        by=acting().actor.known_as,
     )
 
 

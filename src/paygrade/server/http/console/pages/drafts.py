@@ -20,6 +20,7 @@ from paygrade.server.http.console.sending import Sending, send
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.problems import KINDS
 from paygrade.server.operations.catalog import publish
+from paygrade.server.process.acting import acting
 from paygrade.values.errors import Refused
 
 _BEGIN = """version: 1
@@ -61,7 +62,7 @@ async def send_draft(request: HttpRequest, context: InContext) -> Response[Any]:
             dry_run=True,
             existing=_existing(form),
             at=context.clock.now(),
-            by="admin",
+            by=acting().actor.known_as,
         )
     except Refused as error:
         return _draft(request, text, form=form, error=error, status=KINDS[error.code].status)
