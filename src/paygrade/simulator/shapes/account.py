@@ -26,6 +26,7 @@ def account(*, id: str, at: int) -> Json:
             "mcc": None,
             "minority_owned_business_designation": None,
             "name": "Simulator",
+            "specified_commercial_transactions_act_url": None,
             "support_address": None,
             "support_email": None,
             "support_phone": None,
@@ -65,6 +66,8 @@ def account(*, id: str, at: int) -> Json:
                 "statement_descriptor": "SIMULATOR",
                 "statement_descriptor_kana": None,
                 "statement_descriptor_kanji": None,
+                "statement_descriptor_prefix_kana": None,
+                "statement_descriptor_prefix_kanji": None,
             },
             "payouts": {
                 "debit_negative_balances": True,
