@@ -14,7 +14,7 @@ from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.problems import INSTEAD
 from paygrade.server.http.routes import examples
 from paygrade.server.http.routes.plan_changes import Count
-from paygrade.server.operations.changes import checkouts
+from paygrade.server.operations.changes import checkouts, top_up_pages
 from paygrade.server.process.outbound import URL_LENGTH_MAX, check_page
 from paygrade.values.errors import Mistake
 
@@ -84,6 +84,46 @@ async def checkout(account: FromPath[str], request: HttpRequest, context: InCont
         context.clock,
         account=account,
         wanted=wanted,
+        success_url=asked.success_url,
+        cancel_url=asked.cancel_url,
+    )
+
+
+class TopUpAsked(Struct, frozen=True, kw_only=True):
+    """How many packs of a credit the account's customer is to buy, and where they go from there.
+    `{CHECKOUT_SESSION_ID}` in `success_url` becomes the id of the session."""
+
+    credit: str
+    success_url: PageUrl
+    cancel_url: PageUrl
+    packs: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
+@post(
+    "/v1/accounts/{account:str}/top-ups/checkout",
+    status_code=200,
+    opt=describe(
+        "billing",
+        top_up_pages.start_top_up,
+        sent=Sent(examples.TOP_UP_ASKED, TopUpAsked),
+        example=examples.TOP_UP_PAGE,
+        problems=("provider_not_configured",),
+        scope="billing:checkout",
+    ),
+)
+async def top_up_checkout(
+    account: FromPath[str], request: HttpRequest, context: InContext
+) -> top_up_pages.TopUpPageView:
+    asked = read_body(TopUpAsked, await request.body())
+    pages = _pages(context)
+    _refuse_addresses(context, success_url=asked.success_url, cancel_url=asked.cancel_url)
+    return await top_up_pages.start_top_up(
+        context.store,
+        pages,
+        context.clock,
+        account=account,
+        credit=asked.credit,
+        packs=asked.packs,
         success_url=asked.success_url,
         cancel_url=asked.cancel_url,
     )
