@@ -1,7 +1,8 @@
 """Rows of top-ups: units that are bought by themselves or on a page, and how each purchase stands.
 
 Laws: a credit of an account has at most one top-up that is asked for; a row leaves `asked` or `open` in the transaction
-that grants its units, or that says why there are none, or with the page on which nothing was bought; what went back of its money is saved in the one that takes units back for it.
+that grants its units, or that says why there are none, or with the page on which nothing was bought; what went back of
+its money is saved in the one that takes units back for it.
 """
 
 from datetime import datetime, timedelta
@@ -145,8 +146,8 @@ class TopUps(Claims[SavedTopUp]):
         cursor = await self._connection.execute(
             """
             update top_ups t set state = 'asked', round = round + 1, round_at = %(at)s, resolved_at = null,
-                   session = null, customer = null, invoice = null, reason = null, error = null, attempts = 0, retry_at = null,
-                   leased_until = null
+                   session = null, customer = null, invoice = null, reason = null, error = null, attempts = 0,
+                   retry_at = null, leased_until = null
             where account = %(account)s and id = %(id)s and state = 'failed' and not exists (
                   select from top_ups o where o.account = t.account and o.credit = t.credit and o.state = 'asked')
             """,

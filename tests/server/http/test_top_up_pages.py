@@ -83,7 +83,7 @@ def test_credits_bought_on_a_page_are_there_when_the_customer_comes_back_though_
         one for one in desk.api.ok("GET", f"/v1/accounts/{acme}/audit")["records"] if one["action"] == "top_up.open"
     ]
     assert record["changes"]["units"] == 1500
-    # Asked again, nothing is granted again; a refund takes back what it paid for, and somebody else's session is nobody's.
+    # Asked again, nothing is granted again, and nobody waits for somebody else's session. A refund takes units back.
     assert desk.api.check(acme, "ai_credits", at_least=made["session"], wait_s=20)["allowed"] is True
     assert desk.available(acme) == 1500
     other = {**asked, "account": desk.someone()}

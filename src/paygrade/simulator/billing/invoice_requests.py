@@ -46,8 +46,13 @@ CREATE_FIELDS = PRINTED_FIELDS | frozenset(
     }
 )
 LINE_FIELDS = frozenset(
-    "amount description discountable discounts invoice_item metadata period price_data pricing quantity tax_rates".split()
-)
+    {"amount", "description", "discountable", "discounts", "invoice_item", "metadata", "period"}
+) | {
+    "price_data",
+    "pricing",
+    "quantity",
+    "tax_rates",
+}
 UPDATE_FIELDS = PRINTED_FIELDS | {
     "auto_advance",
     "collection_method",

@@ -33,7 +33,12 @@ TEXTS = ("description", "receipt_email", "statement_descriptor", "statement_desc
 # Stripe docs: currencies, minimum charge amounts.
 AMOUNTS_MIN = {
     **dict.fromkeys(("aud", "brl", "cad", "chf", "eur", "inr", "jpy", "nzd", "sgd", "usd"), 50),
-    **{"dkk": 250, "gbp": 30, "hkd": 400, "mxn": 1000, "nok": 300, "sek": 300},
+    "dkk": 250,
+    "gbp": 30,
+    "hkd": 400,
+    "mxn": 1000,
+    "nok": 300,
+    "sek": 300,
 }
 AMOUNT_MAX = 99_999_999  # Stripe docs: create a payment intent: eight digits
 
