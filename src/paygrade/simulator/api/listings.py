@@ -269,25 +269,6 @@ def list_invoice_items(world: World, params: Json) -> Json:
     return listed
 
 
-def retrieve_balance(world: World, params: Json) -> Json:
-    """What the account has: all of it pending, since nothing is ever paid out here."""
-    forms.check_known(params, frozenset({"expand"}))
-    sums: dict[str, int] = {world.account["default_currency"]: 0}
-    for id in world.shelves.get("balance_transaction", []):
-        moved = world.objects[id]
-        sums[moved["currency"]] = sums.get(moved["currency"], 0) + moved["net"]
-    return {
-        "object": "balance",
-        "available": [{"amount": 0, "currency": each, "source_types": {"card": 0}} for each in sums],
-        "livemode": False,
-        "pending": [{"amount": sum, "currency": each, "source_types": {"card": sum}} for each, sum in sums.items()],
-        "refund_and_dispute_prefunding": {
-            "available": [{"amount": 0, "currency": each} for each in sums],
-            "pending": [{"amount": 0, "currency": each} for each in sums],
-        },
-    }
-
-
 def list_refunds_of_charge(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, LIST_FIELDS)
     world.get("charge", id)

@@ -62,7 +62,7 @@ def _bound(handler: HandlerOfOne, *ids: str) -> Handler:
 
 OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("GET", "/v1/account"): listings.retrieve_account,
-    ("GET", "/v1/balance"): listings.retrieve_balance,
+    ("GET", "/v1/balance"): charges.retrieve_balance,
     ("GET", "/v1/customers"): listings.list_customers,
     ("POST", "/v1/customers"): customers.create_customer,
     ("GET", "/v1/payment_methods"): listings.list_payment_methods,

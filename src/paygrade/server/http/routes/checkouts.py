@@ -18,6 +18,25 @@ from paygrade.server.operations.changes import checkouts, top_up_pages
 from paygrade.server.process.outbound import URL_LENGTH_MAX, check_page
 from paygrade.values.errors import Mistake
 
+TOP_UP_ASKED = {
+    "credit": "ai_credits",
+    "packs": 2,
+    "success_url": "https://example.com/credits?session={CHECKOUT_SESSION_ID}",
+    "cancel_url": "https://example.com/credits",
+}
+
+TOP_UP_PAGE = {
+    "account": "acme",
+    "top_up": "top_5f0c2b9e8d7a4c3bb1f0a9e8",
+    "session": "cs_test_a1",
+    "url": "https://checkout.stripe.com/c/pay/cs_test_a1",
+    "expires_at": "2026-11-22T09:00:00Z",
+    "credit": "ai_credits",
+    "units": 10000,
+    "amount": 4000,
+    "currency": "usd",
+}
+
 PageUrl = Annotated[str, Meta(min_length=1, max_length=URL_LENGTH_MAX)]
 Currency = Annotated[str, Meta(pattern="^[a-z]{3}$")]
 
@@ -105,8 +124,8 @@ class TopUpAsked(Struct, frozen=True, kw_only=True):
     opt=describe(
         "billing",
         top_up_pages.start_top_up,
-        sent=Sent(examples.TOP_UP_ASKED, TopUpAsked),
-        example=examples.TOP_UP_PAGE,
+        sent=Sent(TOP_UP_ASKED, TopUpAsked),
+        example=TOP_UP_PAGE,
         problems=("provider_not_configured",),
         scope="billing:checkout",
     ),

@@ -230,25 +230,6 @@ TOP_UP = {
     "session": None,
 }
 
-TOP_UP_ASKED = {
-    "credit": "ai_credits",
-    "packs": 2,
-    "success_url": "https://example.com/credits?session={CHECKOUT_SESSION_ID}",
-    "cancel_url": "https://example.com/credits",
-}
-
-TOP_UP_PAGE = {
-    "account": "acme",
-    "top_up": "top_5f0c2b9e8d7a4c3bb1f0a9e8",
-    "session": "cs_test_a1",
-    "url": "https://checkout.stripe.com/c/pay/cs_test_a1",
-    "expires_at": "2026-11-22T09:00:00Z",
-    "credit": "ai_credits",
-    "units": 10000,
-    "amount": 4000,
-    "currency": "usd",
-}
-
 CONSUME = {"account": "acme", "feature": "api_calls", "quantity": 1, "id": "req_8231"}
 
 RESERVE = {"account": "acme", "feature": "tokens", "quantity": 4000, "id": "chat_77"}
