@@ -75,6 +75,7 @@ def test_a_parameter_the_simulator_lacks_is_told_as_documented_and_any_other_as_
     [
         ("POST", "radar/early_fraud_warnings", None),
         ("POST", "billing/alerts", "not_simulated"),
+        ("POST", "ephemeral_keys", "not_simulated"),
         ("GET", "nothing", None),
     ],
 )

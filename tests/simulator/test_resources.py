@@ -338,7 +338,7 @@ def test_a_missing_object_that_the_url_names_is_a_404(simulated: Simulated, meth
 
 def test_an_unknown_url_is_a_404(simulated: Simulated) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="Unrecognized request URL") as refused:
-        simulated.client.v1.quotes.retrieve("qt_1")
+        simulated.client.raw_request("get", "/v1/nothing/qt_1")
     assert refused.value.http_status == 404
 
 

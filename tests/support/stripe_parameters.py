@@ -39,11 +39,13 @@ def operations() -> dict[str, str]:
         modules = _modules(tree)
         for node in ast.walk(tree):
             request = _request(node) if isinstance(node, ast.FunctionDef) else None
-            if request is None or not FAMILIES.match(request.split(" ")[1]):
+            if request is None:
                 continue
             assert isinstance(node, ast.FunctionDef)
             parameters = _parameters(node)
-            found[request] = _names(parameters, _classes(modules[parameters])) if parameters else ""
+            # Of what the simulator has nothing of, it is enough to know what is asked for.
+            depth = 1 if FAMILIES.match(request.split(" ")[1]) else DEEPEST
+            found[request] = _names(parameters, _classes(modules[parameters]), depth=depth) if parameters else ""
     return dict(sorted(found.items(), key=lambda one: (one[0].split(" ")[1], one[0])))
 
 

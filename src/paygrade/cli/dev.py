@@ -16,14 +16,13 @@ import click
 from paygrade.cli.init import DEV_KEY
 from paygrade.cli.output import as_json, say
 from paygrade.server.process.logs import configure_logs
+from paygrade.server.process.settings import DEFAULT_PORT
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
     from paygrade.catalog.model import Catalog
 
 LOOK_S = 0.5
-_APP = "http://localhost:8000"
-"""Where an app might run: nothing needs to be there."""
 
 
 @click.command()
@@ -61,18 +60,21 @@ def dev(file: Path, webhooks: tuple[str, ...], as_json: bool) -> None:
             say(f"  Stripe      {provider.url}      key {provider.key}   webhook secret {provider.secret}")
             say(f"  prices      {', '.join(house.company.prices) or 'none has a `stripe` key'}")
             say()
-            say(f"  To sell     {_example(catalog)}")
+            # Who took the address from `.env` reaches another server if this one had to move.
+            moved = f"PAYGRADE_URL={house.api_url} " if not house.api_url.endswith(f":{DEFAULT_PORT}") else ""
+            say(f"  To sell     {moved}{_example(catalog, provider.url)}")
+            say(f"  Once paid   {moved}paygrade accounts show newco")
             say("  Your app: stripe.api_base and PAYGRADE_URL as above. Ctrl-C stops everything.")
             _follow(file, house.publish)
     except KeyboardInterrupt:
         say("\nstopped")
 
 
-def _example(catalog: "Catalog") -> str:
-    """A checkout of the first plan that is sold, ready to be run."""
+def _example(catalog: "Catalog", page: str) -> str:
+    """A checkout of the first plan that is sold, ready to be run. Its customer comes back to the simulator's page."""
     sold = [(plan.key, key) for plan in catalog.plans.values() for key, price in plan.prices.items() if price.stripe]
     what = "--plan {} --interval {}".format(*sold[0]) if sold else "--plan …"
-    return f"paygrade accounts checkout newco {what} --success-url {_APP}/welcome --cancel-url {_APP}/pricing"
+    return f"paygrade accounts checkout newco {what} --success-url {page} --cancel-url {page}"
 
 
 def _follow(file: Path, publish: Callable[[bytes], object]) -> None:

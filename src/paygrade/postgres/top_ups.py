@@ -1,16 +1,18 @@
-"""Rows of top-ups: units that are bought by themselves, and how each purchase stands.
+"""Rows of top-ups: units that are bought by themselves or on a page, and how each purchase stands.
 
-Laws: a credit of an account has at most one open top-up; a row leaves `asked` in the transaction that grants its units,
-or that says why there are none; what went back of its money is saved in the one that takes units back for it.
+Laws: a credit of an account has at most one top-up that is asked for; a row leaves `asked` or `open` in the transaction
+that grants its units, or that says why there are none, or with the page on which nothing was bought; what went back of
+its money is saved in the one that takes units back for it.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from paygrade.catalog.model import TopUp
+from paygrade.changes.checkout import CheckoutPage
 from paygrade.postgres.claims import Claims
 from paygrade.usage.balances import Grant
-from paygrade.usage.top_ups import TopUpPurchase, TopUpState
+from paygrade.usage.top_ups import PackOrder, TopUpPurchase, TopUpState
 
 
 class SavedTopUp(TopUpPurchase, frozen=True):
@@ -29,8 +31,12 @@ class TopUps(Claims[SavedTopUp]):
 
     TABLE = "top_ups"
     KEY = ("account", "id")
-    WAITING = (("state = 'asked'", "asked_at"), ("to_check and state = 'paid'", "asked_at"))
-    OPEN = "(state = 'asked' or to_check)"
+    WAITING = (
+        ("state = 'asked'", "asked_at"),
+        ("state = 'open'", "asked_at"),
+        ("to_check and state = 'paid'", "asked_at"),
+    )
+    OPEN = "(state in ('asked', 'open') or to_check)"
     ROW = SavedTopUp
     COLUMNS = SavedTopUp.__struct_fields__
 
@@ -48,7 +54,8 @@ class TopUps(Claims[SavedTopUp]):
         cursor = await self._connection.execute(
             """
             select case when reversed > 0 then 'reversed' else state end from top_ups
-            where account = %s and credit = %s and (window_at = %s or state = 'asked') order by asked_at
+            where account = %s and credit = %s and session is null and (window_at = %s or state = 'asked')
+            order by asked_at
             """,
             (account, credit, window_at),
         )
@@ -79,13 +86,68 @@ class TopUps(Claims[SavedTopUp]):
         )
         return cursor.rowcount == 1
 
+    async def add_page(self, order: PackOrder, page: CheckoutPage, *, look_s: float, at: datetime) -> None:
+        """Enter a purchase on a page, to be looked at after so long, unless something happens to it."""
+        await self._connection.execute(
+            """
+            insert into top_ups (account, id, credit, units, amount, currency, state, window_at, asked_at, round_at,
+                                 balance, customer, session, retry_at)
+            values (%(account)s, %(id)s, %(credit)s, %(units)s, %(amount)s, %(currency)s, 'open', %(at)s, %(at)s,
+                    %(at)s, 0, %(customer)s, %(session)s, clock_timestamp() + %(look)s)
+            """,
+            {
+                "account": order.account,
+                "id": order.id,
+                "credit": order.credit,
+                "units": order.units * order.packs,
+                "amount": order.amount * order.packs,
+                "currency": order.currency,
+                "customer": page.customer,
+                "session": page.session,
+                "look": timedelta(seconds=look_s),
+                "at": at,
+            },
+        )
+
+    async def of_session(self, account: str, session: str) -> SavedTopUp | None:
+        """The one that is bought on this page; None, too, once the page is over and nothing was bought."""
+        return await self._one("account = %s and session = %s", (account, session))
+
+    async def pages_open(self, account: str) -> int:
+        cursor = await self._connection.execute(
+            "select count(*) from top_ups where account = %s and state = 'open'", (account,)
+        )
+        found = await cursor.fetchone()
+        return int(found[0]) if found else 0
+
+    async def customers(self, account: str) -> tuple[str, ...]:
+        """The customers who were given pages, the latest first."""
+        found = await self._many(
+            "account = %s and session is not null and customer is not null order by asked_at desc, id limit 100",
+            (account,),
+        )
+        return tuple(dict.fromkeys(one.customer for one in found if one.customer is not None))
+
+    async def look_now(self, customer: str) -> None:
+        """Have the pages of a customer looked at: something was bought on one, or nothing can be any more."""
+        await self._connection.execute(
+            "update top_ups set retry_at = null where customer = %s and state = 'open'", (customer,)
+        )
+
+    async def abandon(self, row: SavedTopUp) -> None:
+        """Forget a page on which nothing was bought."""
+        await self._connection.execute(
+            "delete from top_ups where account = %s and id = %s and fence = %s and state = 'open'",
+            (row.account, row.id, row.fence),
+        )
+
     async def ask_again(self, account: str, id: str, *, at: datetime) -> bool:
         """Open a failed one again, with nothing known of how it went; False when its credit has an open one."""
         cursor = await self._connection.execute(
             """
             update top_ups t set state = 'asked', round = round + 1, round_at = %(at)s, resolved_at = null,
-                   customer = null, invoice = null, reason = null, error = null, attempts = 0, retry_at = null,
-                   leased_until = null
+                   session = null, customer = null, invoice = null, reason = null, error = null, attempts = 0,
+                   retry_at = null, leased_until = null
             where account = %(account)s and id = %(id)s and state = 'failed' and not exists (
                   select from top_ups o where o.account = t.account and o.credit = t.credit and o.state = 'asked')
             """,

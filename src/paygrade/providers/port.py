@@ -24,7 +24,7 @@ from paygrade.changes.cost import CostPreview
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.quote import Quote
 from paygrade.usage.provider_reports import MeterEvent
-from paygrade.usage.top_ups import Bill, Order
+from paygrade.usage.top_ups import Bill, Order, PackOrder
 
 
 class Named(Protocol):
@@ -181,6 +181,10 @@ class Selling(Named, Protocol):
 
     def open_checkout(self, order: CheckoutOrder) -> CheckoutPage:
         """The page of an order, made if it is not there yet. Refused `provider_refused_page`."""
+        ...
+
+    def open_top_up(self, order: PackOrder) -> CheckoutPage:
+        """The page of a top-up, made if it is not there yet. Refused `provider_refused_page`."""
         ...
 
     def find_checkout(self, session: str) -> CheckoutPage:

@@ -1,4 +1,4 @@
-"""Top-ups: when units of a credit are bought by themselves, and how such a purchase stands.
+"""Top-ups: when units of a credit are bought by themselves, what is bought on a page, and how a purchase stands.
 
 Laws: `may_ask` is pure; a credit has at most one open top-up; of those asked for in one window of the policy, no more
 than `at_most` are paid or open, and none is asked for after one has failed or its money went back; what is taken back
@@ -17,8 +17,9 @@ from paygrade.billing.returned import units_of
 from paygrade.catalog.model import TopUp
 from paygrade.values.periods import Period, Recurrence, window_at
 
-TopUpState = Literal["asked", "paid", "failed"]
-"""`asked` is open: it is being bought. A failed one may be asked for again by an operator."""
+TopUpState = Literal["asked", "open", "paid", "failed"]
+"""`asked`: it is being bought. `open`: its page waits for the customer. A failed one may be asked for again by an
+operator."""
 TOP_UP_STATES: tuple[TopUpState, ...] = get_args(TopUpState)
 BillStatus = Literal["draft", "open", "paid", "void", "gone"]
 
@@ -29,7 +30,7 @@ class TopUpPurchase(Struct, frozen=True):
     `asked`: it is being bought, and `error` says why that takes long. `failed`: for `reason`, in the provider's words
     or one of `no_customer` (nobody with a live subscription pays) and `not_charged_in_time`. `round` counts how often
     it was tried; `invoice` is the latest. Of the money of a paid one `reversed` minor units went back, refunded or
-    disputed, and `taken_back` units with it.
+    disputed, and `taken_back` units with it. `session` names the page it was bought on; None: it was charged.
     """
 
     id: str
@@ -49,13 +50,15 @@ class TopUpPurchase(Struct, frozen=True):
     resolved_at: datetime | None
     reversed: int
     taken_back: int
+    session: str | None
 
 
 class Order(Struct, frozen=True):
     """What is to be bought of a provider, and how far it has come.
 
     `round` grows when an operator asks again: each one has an invoice of its own. `invoice` None: none is known yet.
-    `declined`: it came to nothing, and what is left of it has to be cleared away. `tries` counts failures in a row.
+    `declined`: it came to nothing, and what is left of it has to be cleared away. `session`: it is bought on that page,
+    where the customer pays. `tries` counts failures in a row.
     """
 
     id: str
@@ -69,11 +72,31 @@ class Order(Struct, frozen=True):
     invoice: str | None = None
     declined: bool = False
     tries: int = 0
+    session: str | None = None
 
     @property
     def key(self) -> str:
         """What names this order's invoice at the provider."""
         return f"{self.id}.{self.round}"
+
+
+class PackOrder(Struct, frozen=True, kw_only=True):
+    """The page a provider is asked for: `packs` of `units` each, for `amount` minor units each. `id` names the top-up;
+    `customer` None: one is to be made for the account; `named`: the customer names the account already."""
+
+    id: str
+    account: str
+    name: str
+    customer: str | None
+    named: bool
+    credit: str
+    units: int
+    amount: int
+    currency: str
+    packs: int
+    success_url: str
+    cancel_url: str
+    tries: int = 0
 
 
 class Bill(Struct, frozen=True):

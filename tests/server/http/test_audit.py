@@ -24,6 +24,7 @@ WITHOUT_RECORD = {
     "POST /v1/accounts/{account}/plan-changes/{change}/revert": "it says what a change would do, and changes nothing",
     "POST /v1/accounts/{account}/refresh": "the provider is asked; what it says are facts, with a history of their own",
     "POST /v1/accounts/{account}/checkout": "it is noted once the provider has made the page (test_checkouts.py)",
+    "POST /v1/accounts/{account}/top-ups/checkout": "the same (test_top_up_pages.py)",
     "POST /v1/accounts/{account}/billing-portal": "it is noted once the provider has made the page (test_checkouts.py)",
     "POST /v1/snapshots": READS,
     "POST /v1/authorize": READS,

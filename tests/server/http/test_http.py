@@ -106,6 +106,7 @@ DESIGNED = {
     ("get", "/v1/usage/reports"),
     ("post", "/v1/usage/reconcile"),
     ("post", "/v1/accounts/{account}/checkout"),
+    ("post", "/v1/accounts/{account}/top-ups/checkout"),
     ("post", "/v1/accounts/{account}/billing-portal"),
     ("get", "/v1/accounts/{account}/top-ups"),
     ("post", "/v1/accounts/{account}/top-ups/{top_up}/retry"),

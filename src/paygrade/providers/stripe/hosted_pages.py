@@ -23,9 +23,11 @@ from paygrade.providers.stripe.listed_invoices import listed_invoices
 from paygrade.providers.stripe.orders import KEY_TRIES
 from paygrade.providers.stripe.portal import portal_url
 from paygrade.providers.stripe.translate import owner_of
+from paygrade.usage.top_ups import PackOrder
 from paygrade.values.errors import Refused
 
 MARK = "paygrade_checkout"
+TOP_UP_MARK = "paygrade_top_up_page"
 LISTED_WITHIN_S = 2.0
 """How long to wait for a list that stands on a page of ours."""
 _SESSIONS = "/v1/checkout/sessions"
@@ -64,6 +66,26 @@ class StripePages:
                 raise not_understood(refused.detail) from refused
             raise
 
+    def open_top_up(self, order: PackOrder) -> CheckoutPage:
+        """Make a page that sells packs of a credit once. It makes an invoice, by which a refund is found again."""
+        named = {"paygrade_account": order.account, TOP_UP_MARK: order.id}
+        priced = {"currency": order.currency, "unit_amount": order.amount,
+                  "product_data": {"name": f"{order.units} {order.credit}"}}  # fmt: skip
+        try:
+            customer = self._customer(order)
+            made = self._post(
+                order, "session", _SESSIONS, mode="payment", **belonging_to(customer),
+                line_items=[{"price_data": priced, "quantity": order.packs}],
+                client_reference_id=order.account, metadata=named, payment_intent_data={"metadata": named},
+                invoice_creation={"enabled": True, "invoice_data": {"metadata": named}},
+                success_url=order.success_url, cancel_url=order.cancel_url,
+            )  # fmt: skip
+            return _page(made)
+        except NotTaken as refused:
+            raise page_refused(refused.message) from refused
+        except Refused as refused:
+            raise not_understood(refused.detail) from refused
+
     def find_checkout(self, session: str) -> CheckoutPage:
         """How the page stands. Raises Unavailable."""
         try:
@@ -98,7 +120,7 @@ class StripePages:
         """As Stripe has them now, within two seconds or Unavailable."""
         return listed_invoices(self._hasty, customer, after=after, limit=limit, at=at)
 
-    def _customer(self, order: CheckoutOrder) -> str:
+    def _customer(self, order: CheckoutOrder | PackOrder) -> str:
         """The customer who buys, with the account's name on it."""
         named = {"metadata": {"paygrade_account": order.account}}
         if order.customer is None:
@@ -108,7 +130,7 @@ class StripePages:
             self._post(order, "name", f"/v1/customers/{quote(order.customer, safe='')}", **named)
         return order.customer
 
-    def _post(self, order: CheckoutOrder, step: str, path: str, **params: Any) -> Payload:
+    def _post(self, order: CheckoutOrder | PackOrder, step: str, path: str, **params: Any) -> Payload:
         key = f"pg_{order.id}_{step}_{order.tries // KEY_TRIES}"
         return Payload(self._connection.post(path, idempotency_key=key, **params), step)
 

@@ -1,4 +1,4 @@
-"""Buying at Stripe: one amount on one invoice, drafted, finalized and paid step by step.
+"""Buying at Stripe: one amount on one invoice, drafted, finalized and paid step by step; or on a page, by the customer.
 
 Laws: every step looks at the invoice before it acts; nothing but the order's amount is ever on its invoice; a payment
 that was declined is not tried again under the same order, so a card is charged once at most.
@@ -8,6 +8,7 @@ no discount (https://docs.stripe.com/api/invoices/create).
 """
 
 from typing import Any
+from urllib.parse import quote
 
 from paygrade.billing.facts import Returned
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
@@ -38,6 +39,8 @@ class Purchases:
         Refused `purchase_refused` where Stripe will not, Unavailable where it is in doubt whether it has.
         """
         try:
+            if order.session is not None:
+                return self._at_page(order.session)
             invoice = self._read(order.invoice) if order.invoice else self._find(order)
             if invoice is not None:
                 return self._advance(order, invoice)
@@ -47,6 +50,29 @@ class Purchases:
             if refused.code == "purchase_refused":
                 raise
             raise not_understood(refused.detail) from refused
+
+    def _at_page(self, session: str) -> Bill:
+        """How a page stands: only its customer takes steps there."""
+        path = f"/v1/checkout/sessions/{quote(session, safe='')}"
+        try:
+            page = Payload(self._connection.get(path, expand=["payment_intent"]), "session")
+        except Gone as gone:
+            raise not_understood(f"the session `{session}` is gone: {gone}") from gone
+        invoice, payment = page.id_of("invoice"), page.child("payment_intent")
+        match page.text("status"):
+            case "expired":
+                return Bill(invoice, "gone")
+            case "complete" if page.text("payment_status") in ("paid", "no_payment_required"):
+                # The invoice of a page may come a moment after its payment, and refunds are found by it.
+                return Bill(invoice, "paid") if invoice is not None else Bill(None, "open", waits=True)
+            case "complete":
+                # A debit that failed: nobody can pay on this page any more.
+                failed = failure(payment) if payment.text("status") != "processing" else None
+                return Bill(invoice, "gone", declined=failed) if failed else Bill(invoice, "open", waits=True)
+            case "open":
+                return Bill(invoice, "open", waits=True)
+            case status:
+                raise not_understood(f"the session `{session}` has the unknown status `{status}`")
 
     def returned(self, order: Order) -> Returned:
         """What went back of the money of an order that was paid: refunded, or disputed and not won.

@@ -161,6 +161,7 @@ KEYED = [
     usage.state_usage,
     usage.alerts,
     checkouts.checkout,
+    checkouts.top_up_checkout,
     checkouts.billing_portal,
     plan_changes.quote_plan_change,
     plan_changes.get_quote,

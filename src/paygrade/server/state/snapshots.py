@@ -127,6 +127,13 @@ class Snapshots:
         offered = (await self.catalog(store)).features
         return loaded, {key: its.on_error for key, its in offered.items() if its.on_error != "deny"}
 
+    def forget(self, account: str) -> None:
+        """Read the account anew when it is asked for next: news of it may not be here yet."""
+        self._changes += 1
+        self._forget(account)
+        self.windows.forget(account)
+        self.nodes.forget(account)
+
     async def load_all(self, store: "Store", accounts: Iterable[str], at: datetime) -> dict[str, Snapshot]:
         """The same for many accounts: those that are not remembered are read together."""
         found = {account: self.peek(account, at) for account in accounts}
@@ -205,10 +212,7 @@ class Snapshots:
     def _hear(self, channel: str, payload: str) -> None:
         match channel:
             case "paygrade_account":
-                self._changes += 1
-                self._forget(payload)
-                self.windows.forget(payload)
-                self.nodes.forget(payload)
+                self.forget(payload)
                 self.broadcast.tell_account(payload)
             case "paygrade_balance":
                 news = _news.decode(payload)

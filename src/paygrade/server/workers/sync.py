@@ -181,6 +181,8 @@ async def _save_customer(
     )  # fmt: skip
     await follow_transition(tx, accounts[key], told, at=at, read=(claim.subject, claim.fence))
     # The event is handled once its payments were looked at, and they are looked at again then: answers may lag.
+    if any(event.type.startswith("checkout.session.") for event in claim.events):
+        await tx.top_ups.look_now(customer.id)
     went_back = any(event.type in REVERSED_TYPES for event in claim.events) and claim.rereads <= 1
     looked_at = went_back and (await tx.top_ups.check(customer.id) or reading.returned)
     checking = looked_at and claim.rereads == 0

@@ -6,6 +6,9 @@ amount on it, finalize it, pay it. What a step found is saved before the next on
 saved is seen by the next look, and one that is taken twice has an idempotency key of the top-up's to be the same. An
 invoice is paid once, whoever asks; the units are granted in the transaction that notes it as paid.
 
+On a page the customer pays, and nothing is done here but to look: when an event tells of the page, when somebody who
+comes back waits for it, and once an hour. A page on which nothing was bought in time is forgotten.
+
 A purchase that was paid is looked at again when something happened to a payment of its customer: of what went back of
 its money the units are taken back that are left, as the policy says, and are given again when a dispute is won.
 
@@ -40,6 +43,8 @@ LEASE_S = 90.0
 """Longer than one step takes, with all that is asked for it."""
 WAIT_S = 60.0
 """How often to look whether a payment that takes a while has arrived."""
+LOOK_AT_PAGE_S = 3600.0
+"""The same for a page that waits for its customer, if nobody tells of it before."""
 GIVEN_UP = timedelta(days=1)
 """Units are wanted now: what could not be charged for within a day is not charged for any more."""
 STEPS_MAX = 12
@@ -48,7 +53,7 @@ STEPS_MAX = 12
 
 TOP_UPS: "Queue[SavedTopUp]" = Queue("top_up", lambda tx: tx.top_ups, ("account", "credit", "id"), LEASE_S)
 
-Outcome = Literal["paid", "failed", "waits", "paused", "overtaken", "checked"]
+Outcome = Literal["paid", "failed", "waits", "paused", "overtaken", "checked", "abandoned"]
 
 
 async def buy_top_up(store: "Store", provider: Charging, clock: "Clock", claimed: "SavedTopUp") -> Outcome:
@@ -85,7 +90,7 @@ async def prepare(store: "Store", claimed: "SavedTopUp", *, at: datetime) -> Ord
                 await _tell(tx, "failed", failed, at)
                 return "failed"
             held = replace(held, customer=customer)
-        if held.reason is None and at - held.round_at >= GIVEN_UP:
+        if held.session is None and held.reason is None and at - held.round_at >= GIVEN_UP:
             held = replace(held, reason="not_charged_in_time")
         await tx.top_ups.save(held, lease_s=LEASE_S)
     assert held.customer is not None
@@ -105,6 +110,7 @@ def _order(held: "SavedTopUp") -> Order:
         invoice=held.invoice,
         declined=held.reason is not None,
         tries=held.attempts,
+        session=held.session,
     )
 
 
@@ -150,6 +156,9 @@ async def note(store: "Store", claimed: "SavedTopUp", bill: Bill, *, at: datetim
                 await _grant(tx, noted, at)
                 await _tell(tx, "bought", paid, at)
                 return "paid"
+            case "gone" if held.session is not None and bill.declined is None:
+                await tx.top_ups.abandon(held)
+                return "abandoned"
             case "void" | "gone":
                 reason = noted.reason or bill.declined or "the invoice was voided"
                 failed = replace(noted, state="failed", reason=reason, resolved_at=at)
@@ -158,7 +167,7 @@ async def note(store: "Store", claimed: "SavedTopUp", bill: Bill, *, at: datetim
                 return "failed"
             case "draft" | "open":
                 if bill.waits:
-                    await tx.top_ups.save(noted, retry_s=WAIT_S)
+                    await tx.top_ups.save(noted, retry_s=WAIT_S if held.session is None else LOOK_AT_PAGE_S)
                     return "waits"
                 await tx.top_ups.save(replace(noted, reason=noted.reason or bill.declined), lease_s=LEASE_S)
                 return None

@@ -269,6 +269,12 @@ def list_invoice_items(world: World, params: Json) -> Json:
     return listed
 
 
+def list_refunds_of_charge(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS)
+    world.get("charge", id)
+    return page(world, f"refund/{id}", params, url=f"/v1/charges/{id}/refunds")
+
+
 def list_refunds(world: World, params: Json) -> Json:
     owner = "charge" if "charge" in params else "payment_intent"
     return listing("refund", "/v1/refunds", OF_A_CHARGE, owner=owner)(world, params)

@@ -152,7 +152,7 @@ def apply(world: World, invoice: Json) -> dict[str, list[Json]]:
     found: dict[str, list[Json]] = {}
     usable = _usable(world, invoice)
     for line in invoice["lines"]["data"] if usable else []:
-        price = world.find("price", (line["pricing"]["price_details"] or {}).get("price"))
+        price = world.find("price", line["pricing"].get("price_details", {}).get("price"))
         if price is None or not (price["recurring"] or {}).get("meter"):
             continue
         left = line["amount"] - sum(off["amount"] for off in line["discount_amounts"])

@@ -14,6 +14,8 @@ from paygrade.simulator.payments import balances, payments, refunds
 from paygrade.simulator.shapes import reversals as reversal_shapes
 from paygrade.simulator.world import World
 
+URL = "/v1/credit_notes"
+PAGE_FIELDS = frozenset({"limit", "starting_after", "ending_before"})
 REASONS = ("duplicate", "fraudulent", "order_change", "product_unsatisfactory")
 FIELDS = frozenset(
     [
@@ -34,6 +36,31 @@ LINE_FIELDS = frozenset({"type", "amount", "description", "invoice_line_item", "
 
 
 def create(world: World, params: Json) -> Json:
+    note, invoice, back = _prepare(world, params)
+    if note["type"] == "post_payment":
+        _give_back(world, note, invoice, back)
+    world.put(note, invoice["id"], invoice["customer"])
+    world.emit("credit_note.created", note)
+    if note["type"] == "pre_payment":
+        _lower(world, note, invoice)
+    return note
+
+
+def preview(world: World, params: Json) -> Json:
+    """Say what a credit note would be, and make none."""
+    note, _, _ = _prepare(world, params)
+    return note
+
+
+def preview_lines(world: World, params: Json) -> Json:
+    """The lines of a preview, all on one page."""
+    wanted = {name: value for name, value in params.items() if name not in PAGE_FIELDS}
+    lines = preview(world, wanted)["lines"]
+    return {"object": "list", "data": lines["data"], "has_more": False, "url": f"{URL}/preview/lines"}
+
+
+def _prepare(world: World, params: Json) -> tuple[Json, Json, dict[str, int]]:
+    """The credit note that is asked for, its invoice, and the ways by which its amount goes back."""
     forms.check_known(params, FIELDS)
     invoice = world.get("invoice", forms.read_required(params, "invoice"), param="invoice")
     if invoice["status"] not in ("open", "paid", "uncollectible"):
@@ -70,13 +97,7 @@ def create(world: World, params: Json) -> Json:
         out_of_band_amount=back["out_of_band_amount"] or None,
         type="post_payment" if paid else "pre_payment",
     )
-    if paid:
-        _give_back(world, note, invoice, back)
-    world.put(note, invoice["id"], invoice["customer"])
-    world.emit("credit_note.created", note)
-    if not paid:
-        _lower(world, note, invoice)
-    return note
+    return note, invoice, back
 
 
 def void(world: World, id: str, params: Json) -> Json:
@@ -126,7 +147,8 @@ def _give_back(world: World, note: Json, invoice: Json, back: dict[str, int]) ->
         if not charge:
             raise errors.invalid("refund_amount", "No charge paid this invoice, so there is nothing to refund.")
         made = refunds.refund(world, charge, amount=back["refund_amount"], reason=None)
-        note["refunds"].append({"amount_refunded": made["amount"], "refund": made["id"], "type": "refund"})
+        back_to: Json = {"payment_record_refund": None, "refund": made["id"], "type": "refund"}
+        note["refunds"].append({"amount_refunded": made["amount"], **back_to})
     if back["credit_amount"]:
         customer = world.objects[invoice["customer"]]
         with world.changing(customer):

@@ -231,7 +231,7 @@ def _details(price: Json) -> Json:
 
 def _parent(subscription: Json) -> Json:
     return {
-        "subscription_details": {"subscription": subscription["id"], "subscription_item": None},
+        "subscription_details": {"subscription": subscription["id"]},
         "type": "subscription_details",
     }
 

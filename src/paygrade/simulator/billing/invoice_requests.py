@@ -45,6 +45,14 @@ CREATE_FIELDS = PRINTED_FIELDS | frozenset(
         "pending_invoice_items_behavior",
     }
 )
+LINE_FIELDS = frozenset(
+    {"amount", "description", "discountable", "discounts", "invoice_item", "metadata", "period"}
+) | {
+    "price_data",
+    "pricing",
+    "quantity",
+    "tax_rates",
+}
 UPDATE_FIELDS = PRINTED_FIELDS | {
     "auto_advance",
     "collection_method",
@@ -249,6 +257,47 @@ def _refuse_untold_taxes(world: World, invoice: Json) -> None:
         with world.changing(invoice):
             invoice["automatic_tax"] = sums.automatic_tax(customer, enabled=True)
             invoice_items.sum_up(world, invoice, invoice["lines"]["data"])
+
+
+def send_invoice(world: World, id: str, params: Json) -> Json:
+    """Send an invoice to its customer by hand; a draft is finalized first (Stripe docs: send an invoice)."""
+    forms.check_known(params, frozenset({"expand"}))
+    invoice = world.get("invoice", id)
+    if invoice["collection_method"] != "send_invoice":
+        message = "You can only manually send an invoice if its collection method is 'send_invoice'."
+        raise errors.invalid("invoice", message)
+    if invoice["status"] == "draft":
+        finalize_invoice(world, id, {})
+    if invoice["status"] not in ("open", "paid"):
+        raise errors.invalid("invoice", f"You can't send an invoice that is {invoice['status']}.")
+    world.emit("invoice.sent", invoice)
+    return invoice
+
+
+def add_lines(world: World, id: str, params: Json) -> Json:
+    """Put lines on a draft: items that wait for an invoice, or new ones."""
+    forms.check_known(params, frozenset({"expand", "invoice_metadata", "lines"}))
+    invoice = world.get("invoice", id)
+    if invoice["status"] != "draft":
+        raise errors.invalid("invoice", "Only draft invoices take lines.", code="invoice_not_editable")
+    lines = forms.read_objects(params, "lines")
+    if not lines:
+        raise errors.missing_parameter("lines")
+    for n, line in enumerate(lines):
+        forms.check_known(line, LINE_FIELDS, within=f"lines[{n}]")
+        if named := forms.read_text(line, "invoice_item"):
+            item = world.get(invoice_items.KIND, named, param=f"lines[{n}][invoice_item]")
+            if item["customer"] != invoice["customer"] or item["invoice"] is not None:
+                message = "The invoice item is on an invoice already, or belongs to another customer."
+                raise errors.invalid(f"lines[{n}][invoice_item]", message)
+            invoice_items.place(world, invoice, [item])
+        else:
+            own = {"currency": invoice["currency"]} if "amount" in line else {}
+            invoice_items.create(world, {"customer": invoice["customer"], "invoice": id, **own, **line})
+    told = forms.merge_metadata(invoice["metadata"], {"metadata": forms.read_object(params, "invoice_metadata")})
+    with world.changing(invoice):
+        invoice["metadata"] = told
+    return invoice
 
 
 def finalize_invoice(world: World, id: str, params: Json) -> Json:

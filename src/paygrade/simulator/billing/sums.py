@@ -117,7 +117,7 @@ def about_customer(world: World, customer: Json) -> Json:
 
 def _automatic(world: World, line: Json) -> Json:
     """Give the one rate of automatic tax, inclusive if the line's price says so."""
-    details = line["pricing"]["price_details"] or {}
+    details = line["pricing"].get("price_details", {})
     price = world.find("price", details.get("price"))
     inclusive = price is not None and price["tax_behavior"] == "inclusive"
     id = f"{AUTOMATIC_RATE}_{'inclusive' if inclusive else 'exclusive'}"

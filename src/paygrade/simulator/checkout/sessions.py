@@ -44,6 +44,14 @@ SHOWN = frozenset(
         "wallet_options",
     }
 )
+# The parts of these that were not sent are shown as well.
+WHOLE: dict[str, Json] = {
+    "consent_collection": dict.fromkeys(("payment_method_reuse_agreement", "promotions", "terms_of_service")),
+    "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
+    "saved_payment_method_options": dict.fromkeys(
+        ("allow_redisplay_filters", "payment_method_remove", "payment_method_save")
+    ),
+}
 TAKEN = SHOWN | {
     "adaptive_pricing",
     "after_expiration",
@@ -138,7 +146,8 @@ def price_up(world: World, session: Json, checkout: Checkout) -> None:
     customer = world.find("customer", checkout.customer)
     if line_items.taxes_itself(checkout):
         payer = line_items.payer_of(checkout, customer)
-        session["automatic_tax"] = sums.automatic_tax(payer, enabled=True)
+        taxed = sums.automatic_tax(payer, enabled=True)
+        session["automatic_tax"] = {name: taxed[name] for name in session["automatic_tax"]}
     due = line_items.due_today(world, checkout, customer=customer, mode=session["mode"])
     for item, (amount, off, tax) in zip(checkout.line_items, due.parts, strict=True):
         item.update(currency=due.currency, amount_subtotal=amount, amount_discount=off, amount_tax=tax)
@@ -228,7 +237,7 @@ def address_of(session: Json, *, cancels: bool) -> str | None:
     """Give where the page sends the customer: back, or on to the merchant's own page with the session's id."""
     if cancels:
         return session["cancel_url"] and str(session["cancel_url"])
-    target = session["success_url"] or session["return_url"]
+    target = session["success_url"] or session.get("return_url")
     return target and str(target).replace(TEMPLATE, session["id"])
 
 
@@ -287,6 +296,10 @@ def _read_urls(params: Json) -> Json:
     if hosted:
         forms.read_required(params, "success_url")
     urls = {name: forms.read_text(params, name) or None for name in ("success_url", "cancel_url", "return_url")}
+    if hosted:
+        del urls["return_url"]
+    else:
+        urls["redirect_on_completion"] = "always"
     return {"ui_mode": ui_mode, **urls}
 
 
@@ -345,7 +358,7 @@ def _show(session: Json, params: Json) -> None:
     if len(fields) > CUSTOM_FIELDS_MAX:
         raise errors.invalid("custom_fields", f"You may pass up to {CUSTOM_FIELDS_MAX} custom fields.")
     for name in SHOWN & set(params):
-        session[name] = _typed(params[name])
+        session[name] = {**WHOLE.get(name, {}), **shown} if isinstance(shown := _typed(params[name]), dict) else shown
     session["allow_promotion_codes"] = forms.read_bool(params, "allow_promotion_codes")
     session["custom_fields"] = [_read_field(one, param=f"custom_fields[{n}]") for n, one in enumerate(fields)]
 

@@ -10,7 +10,7 @@ from paygrade.simulator.customers import tax_ids
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import balances, payments
 from paygrade.simulator.shapes import customers as customer_shapes
-from paygrade.simulator.state.cards import magic_card
+from paygrade.simulator.state.cards import card_of_number, magic_card
 from paygrade.simulator.world import World
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
@@ -34,7 +34,10 @@ CUSTOMER_FIELDS = frozenset(
 CREATE_FIELDS = CUSTOMER_FIELDS | {"payment_method", "tax_id_data", "test_clock"}
 PREFIX = re.compile(r"[A-Z0-9]{3,12}")
 TAX_IDS_MAX = 5
-PAYMENT_METHOD_FIELDS = frozenset({"type", "card", "metadata", "billing_details", "expand"})
+METHOD_UPDATE_FIELDS = frozenset({"allow_redisplay", "billing_details", "card", "expand", "metadata"})
+PAYMENT_METHOD_FIELDS = METHOD_UPDATE_FIELDS | {"type"}
+EXPIRY = frozenset({"exp_month", "exp_year"})
+BILLING_DETAILS = frozenset({"address", "email", "name", "phone", "tax_id"})
 
 
 def create_customer(world: World, params: Json) -> Json:
@@ -124,22 +127,66 @@ def _set_customer(world: World, customer: Json, params: Json) -> None:
     if "address" in params:
         customer["address"] = {**customer_shapes.NO_ADDRESS, **forms.read_object(params, "address")}
     if "shipping" in params:
-        customer["shipping"] = forms.read_object(params, "shipping") or None
+        customer["shipping"] = _read_shipping(params)
     if "preferred_locales" in params:
         customer["preferred_locales"] = forms.read_list(params, "preferred_locales")
+
+
+def _read_shipping(params: Json) -> Json | None:
+    shipping = forms.read_object(params, "shipping")
+    if not shipping:
+        return None
+    whole = {**customer_shapes.NO_ADDRESS, **forms.read_object(shipping, "address")}
+    return {"name": None, "phone": None, **shipping, "address": whole}
 
 
 def create_payment_method(world: World, params: Json) -> Json:
     forms.check_known(params, PAYMENT_METHOD_FIELDS)
     if forms.read_required(params, "type") != "card":
         raise errors.not_one_of("type", value=params["type"], choices=("card",))
-    token = forms.read_text(forms.read_object(params, "card"), "token") or "tok_visa"
-    card = magic_card(token)
+    wanted = forms.read_object(params, "card")
+    number, token = forms.read_text(wanted, "number"), forms.read_text(wanted, "token")
+    card = card_of_number(number) if number else magic_card(token or "tok_visa")
+    if card is None and number:
+        raise errors.invalid("card[number]", "Your card number is incorrect.", code="incorrect_number")
     if card is None:
-        raise errors.missing(kind="token", id=token, param="card[token]")
+        raise errors.missing(kind="token", id=token or "", param="card[token]")
     payment_method = payments.make_payment_method(world, card, customer=None)
-    payment_method["metadata"] = forms.merge_metadata({}, params)
+    _set_payment_method(payment_method, params, EXPIRY | {"cvc", "number", "token"})
     return payment_method
+
+
+def update_payment_method(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, METHOD_UPDATE_FIELDS)
+    payment_method = world.get("payment_method", id)
+    if payment_method["customer"] is None:
+        message = "You must attach this PaymentMethod to a customer before you can update it."
+        raise errors.invalid("payment_method", message)
+    with world.changing(payment_method):
+        _set_payment_method(payment_method, params)
+    return payment_method
+
+
+def _set_payment_method(payment_method: Json, params: Json, known_of_card: frozenset[str] = EXPIRY) -> None:
+    payment_method["metadata"] = forms.merge_metadata(payment_method["metadata"], params)
+    redisplay = forms.read_choice(params, "allow_redisplay", ("always", "limited", "unspecified"))
+    payment_method["allow_redisplay"] = redisplay or payment_method["allow_redisplay"]
+    told, details = forms.read_object(params, "billing_details"), payment_method["billing_details"]
+    forms.check_known(told, BILLING_DETAILS, within="billing_details")
+    for name in BILLING_DETAILS & set(told):
+        if name == "address":
+            details["address"] = {**details["address"], **forms.read_object(told, "address")}
+        else:
+            details[name] = forms.read_text(told, name) or None
+    expiry = forms.read_object(params, "card")
+    forms.check_known(expiry, known_of_card, within="card")
+    for name, least, most in (("exp_month", 1, 12), ("exp_year", 1970, 2100)):
+        if (number := forms.read_int(expiry, name)) is None:
+            continue
+        if not least <= number <= most:
+            what = "month" if name == "exp_month" else "year"
+            raise errors.invalid(name, f"Your card's expiration {what} is invalid.", code=f"invalid_expiry_{what}")
+        payment_method["card"][name] = number
 
 
 def attach_payment_method(world: World, id: str, params: Json) -> Json:

@@ -30,6 +30,16 @@ CREATE_FIELDS = (
 CANCELABLE = (*shared.CONFIRMABLE, "requires_capture")
 REASONS = ("abandoned", "duplicate", "fraudulent", "requested_by_customer")
 TEXTS = ("description", "receipt_email", "statement_descriptor", "statement_descriptor_suffix")
+# Stripe docs: currencies, minimum charge amounts.
+AMOUNTS_MIN = {
+    **dict.fromkeys(("aud", "brl", "cad", "chf", "eur", "inr", "jpy", "nzd", "sgd", "usd"), 50),
+    "dkk": 250,
+    "gbp": 30,
+    "hkd": 400,
+    "mxn": 1000,
+    "nok": 300,
+    "sek": 300,
+}
 AMOUNT_MAX = 99_999_999  # Stripe docs: create a payment intent: eight digits
 
 
@@ -37,6 +47,7 @@ def create(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     forms.read_required(params, "amount")
     amount, currency = _read_amount(params), forms.read_currency(params)
+    _refuse_too_small(amount, currency)
     customer = shared.read_customer(world, params)
     method = shared.read_method(world, params, customer=customer)
     known: Json = {
@@ -202,3 +213,11 @@ def _read_amount(params: Json) -> int:
     if amount > AMOUNT_MAX:
         raise errors.invalid("amount", f"Amount must be no more than {AMOUNT_MAX}.", code="amount_too_large")
     return amount
+
+
+def _refuse_too_small(amount: int, currency: str) -> None:
+    least = AMOUNTS_MIN.get(currency, 1)
+    if amount < least:
+        shown = f"${least / 100:.2f}" if currency == "usd" else str(least)
+        message = f"Amount must be at least {shown} {currency}"
+        raise errors.invalid("amount", message, code="amount_too_small")

@@ -27,8 +27,9 @@ COUPON_FIELDS = frozenset(
     ]
 )
 CODE_FIELDS = frozenset(
-    {"active", "code", "customer", "expand", "expires_at", "max_redemptions", "metadata", "promotion"}
+    {"active", "code", "customer", "expand", "expires_at", "max_redemptions", "metadata", "promotion", "restrictions"}
 )
+RESTRICTIONS = ("first_time_transaction", "minimum_amount", "minimum_amount_currency")
 
 
 def create_coupon(world: World, params: Json) -> Json:
@@ -97,9 +98,23 @@ def create_code(world: World, params: Json) -> Json:
         expires_at=forms.read_int(params, "expires_at"),
         max_redemptions=forms.read_int(params, "max_redemptions"),
         metadata=forms.merge_metadata({}, params),
+        restrictions=_read_restrictions(params),
     )
     world.emit("promotion_code.created", world.put(made))
     return made
+
+
+def _read_restrictions(params: Json) -> Json:
+    wanted = forms.read_object(params, "restrictions")
+    forms.check_known(wanted, frozenset(RESTRICTIONS), within="restrictions")
+    least = forms.read_int(wanted, "minimum_amount")
+    if (least is None) == ("minimum_amount_currency" in wanted):
+        raise errors.invalid("restrictions", "`minimum_amount` and `minimum_amount_currency` go together.")
+    return {
+        "first_time_transaction": bool(forms.read_bool(wanted, "first_time_transaction")),
+        "minimum_amount": least,
+        "minimum_amount_currency": None if least is None else forms.read_currency(wanted, "minimum_amount_currency"),
+    }
 
 
 def update_code(world: World, id: str, params: Json) -> Json:
@@ -119,7 +134,17 @@ def redeem(world: World, id: str, *, customer: str, param: str) -> Json:
     expired = code["expires_at"] is not None and code["expires_at"] <= world.at
     if not code["active"] or spent or expired or code["customer"] not in (None, customer):
         raise errors.invalid(param, "This promotion code cannot be redeemed.", code="promotion_code_invalid")
+    if code["restrictions"]["first_time_transaction"] and _has_paid(world, customer):
+        message = "This promotion code cannot be redeemed because the associated customer has prior transactions."
+        raise errors.invalid(param, message, code="promotion_code_invalid")
     return world.get("coupon", code["promotion"]["coupon"])
+
+
+def _has_paid(world: World, customer: str) -> bool:
+    """Whether the customer has had a transaction: an invoice of something paid, or a payment of its own."""
+    if any(invoice["status"] == "paid" and invoice["total"] > 0 for invoice in world.owned("invoice", customer)):
+        return True
+    return any(intent["status"] == "succeeded" for intent in world.owned("payment_intent", customer))
 
 
 def check_redeemable(world: World, coupon: Json, *, currency: str, param: str) -> None:

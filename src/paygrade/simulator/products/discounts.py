@@ -155,7 +155,7 @@ def apply(world: World, lines: list[Json], active: list[Json]) -> Json:
             if line["discountable"]
             and (discount["id"] not in of_lines or discount["id"] in line["discounts"])
             and left[line["id"]] > 0
-            and _applies(coupon, (line["pricing"]["price_details"] or {}).get("product"))
+            and _applies(coupon, line["pricing"].get("price_details", {}).get("product"))
         ]
         base = sum(left[line["id"]] for line in open_lines)
         off = _rounded(base * _part_of(coupon)) if coupon["amount_off"] is None else min(coupon["amount_off"], base)

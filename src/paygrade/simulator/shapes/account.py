@@ -20,18 +20,7 @@ def account(*, id: str, at: int) -> Json:
     return {
         "id": id,
         "object": "account",
-        "business_profile": {
-            "annual_revenue": None,
-            "estimated_worker_count": None,
-            "mcc": None,
-            "minority_owned_business_designation": None,
-            "name": "Simulator",
-            "support_address": None,
-            "support_email": None,
-            "support_phone": None,
-            "support_url": None,
-            "url": None,
-        },
+        "business_profile": _business_profile(),
         "business_type": None,
         "capabilities": {"card_payments": "active", "transfers": "active"},
         "charges_enabled": True,
@@ -65,6 +54,8 @@ def account(*, id: str, at: int) -> Json:
                 "statement_descriptor": "SIMULATOR",
                 "statement_descriptor_kana": None,
                 "statement_descriptor_kanji": None,
+                "statement_descriptor_prefix_kana": None,
+                "statement_descriptor_prefix_kanji": None,
             },
             "payouts": {
                 "debit_negative_balances": True,
@@ -74,4 +65,20 @@ def account(*, id: str, at: int) -> Json:
         },
         "tos_acceptance": {"date": None, "ip": None, "user_agent": None},
         "type": "standard",
+    }
+
+
+def _business_profile() -> Json:
+    return {
+        "annual_revenue": None,
+        "estimated_worker_count": None,
+        "mcc": None,
+        "minority_owned_business_designation": None,
+        "name": "Simulator",
+        "specified_commercial_transactions_act_url": None,
+        "support_address": None,
+        "support_email": None,
+        "support_phone": None,
+        "support_url": None,
+        "url": None,
     }

@@ -189,15 +189,12 @@ def invoice_item(*, id: str, at: int, customer: Json, amount: int, currency: str
         "customer_account": None,
         "date": at,
         "discounts": [],
-        "frozen_fields": None,
         "invoice": None,
-        "invoicing_rules": None,
         "livemode": False,
         "net_amount": amount,
         "parent": None,
         "pricing": _priced(amount),
         "proration": False,
-        "proration_details": None,
         "quantity_decimal": str(known["quantity"]),
         "tax_rates": [],
         "test_clock": customer["test_clock"],
@@ -240,7 +237,7 @@ def item_line(*, id: str, item: Json) -> Json:
 
 
 def _priced(amount: int) -> Json:
-    return {"price_details": None, "type": "price_details", "unit_amount_decimal": str(amount)}
+    return {"type": "price_details", "unit_amount_decimal": str(amount)}
 
 
 def invoice_payment(*, id: str, at: int, invoice: Json, payment_intent: str) -> Json:
@@ -290,7 +287,6 @@ def payment_intent(*, id: str, at: int, amount: int, currency: str, secret: str,
         "metadata": {},
         "next_action": None,
         "on_behalf_of": None,
-        "payment_details": None,
         "payment_method": None,
         "payment_method_configuration_details": None,
         "payment_method_options": {

@@ -32,7 +32,6 @@ _BLANK: Json = {
     "livemode": False,
     "managed_payments": None,
     "metadata": {},
-    "name_collection": None,
     "on_behalf_of": None,
     "optional_items": None,
     "payment_method_collection": "always",

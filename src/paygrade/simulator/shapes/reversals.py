@@ -151,7 +151,6 @@ def credit_note_line(*, id: str, amount: int, **known: Any) -> Json:
         "description": None,
         "discount_amount": 0,
         "discount_amounts": [],
-        "invoice_line_item": None,
         "livemode": False,
         "metadata": {},
         "pretax_credit_amounts": [],

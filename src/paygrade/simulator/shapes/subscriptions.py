@@ -100,6 +100,7 @@ def subscription_item(*, id: str, at: int, subscription: str, price: Json, plan:
         "created": at,
         "current_period_end": at,
         "current_period_start": at,
+        "current_trial": None,
         "discounts": [],
         "metadata": {},
         "plan": plan,

@@ -32,7 +32,7 @@ def tax_rate(*, id: str, at: int, display_name: str, percentage: float, inclusiv
 
 
 def tax_id(*, id: str, at: int, type: str, value: str, customer: str | None) -> Json:
-    owner = {"account": None, "application": None, "customer": customer, "customer_account": None}
+    owner = {"customer": customer, "customer_account": None, "type": "customer"} if customer else {"type": "self"}
     return {
         "id": id,
         "object": "tax_id",
@@ -41,7 +41,7 @@ def tax_id(*, id: str, at: int, type: str, value: str, customer: str | None) -> 
         "customer": customer,
         "customer_account": None,
         "livemode": False,
-        "owner": {**owner, "type": "customer" if customer else "self"},
+        "owner": owner,
         "type": type,
         "value": value,
         "verification": {"status": "pending", "verified_address": None, "verified_name": None},

@@ -99,6 +99,54 @@ MAGIC_CARDS = {
     "createDisputeInquiry": Card("visa", "1976", disputes_as="fraudulent", inquires=True),
 }
 
+# Stripe docs: testing, cards by number.
+TEST_NUMBERS = {
+    "4242424242424242": "visa",
+    "4000056655665556": "visa_debit",
+    "5555555555554444": "mastercard",
+    "2223003122003222": "mastercard",
+    "5200828282828210": "mastercard_debit",
+    "5105105105105100": "mastercard_prepaid",
+    "378282246310005": "amex",
+    "371449635398431": "amex",
+    "6011111111111117": "discover",
+    "3056930009020004": "diners",
+    "3566002020360505": "jcb",
+    "6200000000000005": "unionpay",
+    "4000000000000077": "bypassPending",
+    "4000000000000101": "cvcCheckFail",
+    "4000000000000010": "avsFail",
+    "4000000000000028": "avsLine1Fail",
+    "4000000000000036": "avsZipFail",
+    "4000000000000044": "avsUnchecked",
+    "4000000000005126": "refundFail",
+    "4000000000007726": "pendingRefund",
+    "4000000000009235": "riskLevelElevated",
+    "4000000000004954": "riskLevelHighest",
+    "4000000000000341": "chargeCustomerFail",
+    "4000000000000002": "chargeDeclined",
+    "4000000000009995": "chargeDeclinedInsufficientFunds",
+    "4000000000000069": "chargeDeclinedExpiredCard",
+    "4000000000009987": "chargeDeclinedLostCard",
+    "4000000000009979": "chargeDeclinedStolenCard",
+    "4000000000000127": "chargeDeclinedIncorrectCvc",
+    "4000000000000119": "chargeDeclinedProcessingError",
+    "4000000000006975": "chargeDeclinedVelocityLimitExceeded",
+    "4100000000000019": "radarBlock",
+    "4000000000003220": "threeDSecure2Required",
+    "4000000000003063": "threeDSecureRequired",
+    "4000002500003155": "authenticationRequiredOnSetup",
+    "4000002760003184": "authenticationRequired",
+    "4000000000003055": "threeDSecureOptional",
+    "4000008400001629": "threeDSecureRequiredChargeDeclined",
+    "4000008400001280": "threeDSecureRequiredProcessingError",
+    "4000008260003178": "authenticationRequiredChargeDeclinedInsufficientFunds",
+    "4000000000005423": "createIssuerFraudRecord",
+    "4000000000000259": "createDispute",
+    "4000000000002685": "createDisputeProductNotReceived",
+    "4000000000001976": "createDisputeInquiry",
+}
+
 BANK = "us_bank_account"
 MAGIC_ACCOUNTS = {
     "success": Card("", "6789", type=BANK),
@@ -146,6 +194,11 @@ def decline_of(card: Card) -> tuple[str, str]:
 def is_of_another_kind(id: str) -> bool:
     """Tell whether an id is one of Stripe's for testing that is none of these: `pm_sepaDebit_…` and its like."""
     return id.startswith("pm_") and id.split("_")[1] in OTHER_KINDS
+
+
+def card_of_number(number: str) -> Card | None:
+    """Give the card of one of Stripe's test numbers."""
+    return magic_card(f"pm_card_{TEST_NUMBERS.get(number.replace(' ', ''), 'unknown')}")
 
 
 def magic_card(id: str) -> Card | None:

@@ -65,6 +65,12 @@ def _leave_unbilled(database_url: str) -> None:
     """Rows as workers leave them whom a provider refuses: here is none."""
     now = datetime.now(UTC)
     with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into top_ups (account, id, credit, units, amount, currency, state, window_at, asked_at,"
+            " round_at, balance, session) values ('acme', 'top_3', 'ai_credits', 500, 1000, 'usd', 'open', %s, %s,"
+            " %s, 0, 'cs_1')",
+            [now - DAY] * 3,
+        )
         for id, account, ago in (("top_1", "acme", DAY), ("top_2", "wonka", 90 * DAY)):
             connection.execute(
                 "insert into top_ups (account, id, credit, units, amount, currency, state, window_at, asked_at,"
@@ -288,6 +294,7 @@ def test_a_top_up_that_failed_stands_on_its_account_and_is_bought_again_by_who_m
 ) -> None:
     page = admin.page("/console/accounts/acme")
     assert "Your card was declined" in section(page, "top-ups").text
+    assert "Waits for the customer" in section(page, "top-ups").text
     assert not page.every("form", action="/console/accounts/acme/top-ups/top_1"), "nobody could charge it here"
     where, sent = "/console/accounts/acme/top-ups/top_1", {"key": "again"}
     assert admin.post(where, data=sent).status_code == 503

@@ -14,9 +14,28 @@ from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.problems import INSTEAD
 from paygrade.server.http.routes import examples
 from paygrade.server.http.routes.plan_changes import Count
-from paygrade.server.operations.changes import checkouts
+from paygrade.server.operations.changes import checkouts, top_up_pages
 from paygrade.server.process.outbound import URL_LENGTH_MAX, check_page
 from paygrade.values.errors import Mistake
+
+TOP_UP_ASKED = {
+    "credit": "ai_credits",
+    "packs": 2,
+    "success_url": "https://example.com/credits?session={CHECKOUT_SESSION_ID}",
+    "cancel_url": "https://example.com/credits",
+}
+
+TOP_UP_PAGE = {
+    "account": "acme",
+    "top_up": "top_5f0c2b9e8d7a4c3bb1f0a9e8",
+    "session": "cs_test_a1",
+    "url": "https://checkout.stripe.com/c/pay/cs_test_a1",
+    "expires_at": "2026-11-22T09:00:00Z",
+    "credit": "ai_credits",
+    "units": 10000,
+    "amount": 4000,
+    "currency": "usd",
+}
 
 PageUrl = Annotated[str, Meta(min_length=1, max_length=URL_LENGTH_MAX)]
 Currency = Annotated[str, Meta(pattern="^[a-z]{3}$")]
@@ -84,6 +103,46 @@ async def checkout(account: FromPath[str], request: HttpRequest, context: InCont
         context.clock,
         account=account,
         wanted=wanted,
+        success_url=asked.success_url,
+        cancel_url=asked.cancel_url,
+    )
+
+
+class TopUpAsked(Struct, frozen=True, kw_only=True):
+    """How many packs of a credit the account's customer is to buy, and where they go from there.
+    `{CHECKOUT_SESSION_ID}` in `success_url` becomes the id of the session."""
+
+    credit: str
+    success_url: PageUrl
+    cancel_url: PageUrl
+    packs: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
+@post(
+    "/v1/accounts/{account:str}/top-ups/checkout",
+    status_code=200,
+    opt=describe(
+        "billing",
+        top_up_pages.start_top_up,
+        sent=Sent(TOP_UP_ASKED, TopUpAsked),
+        example=TOP_UP_PAGE,
+        problems=("provider_not_configured",),
+        scope="billing:checkout",
+    ),
+)
+async def top_up_checkout(
+    account: FromPath[str], request: HttpRequest, context: InContext
+) -> top_up_pages.TopUpPageView:
+    asked = read_body(TopUpAsked, await request.body())
+    pages = _pages(context)
+    _refuse_addresses(context, success_url=asked.success_url, cancel_url=asked.cancel_url)
+    return await top_up_pages.start_top_up(
+        context.store,
+        pages,
+        context.clock,
+        account=account,
+        credit=asked.credit,
+        packs=asked.packs,
         success_url=asked.success_url,
         cancel_url=asked.cancel_url,
     )

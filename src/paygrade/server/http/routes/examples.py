@@ -227,6 +227,7 @@ TOP_UP = {
     "resolved_at": "2026-11-21T09:00:03Z",
     "reversed": 0,
     "taken_back": 0,
+    "session": None,
 }
 
 CONSUME = {"account": "acme", "feature": "api_calls", "quantity": 1, "id": "req_8231"}

@@ -58,7 +58,8 @@ async def refresh(store: "Store", provider: str, clock: "Clock", *, account: str
     """
     async with store.transaction() as tx:
         # Whoever has just bought for the first time may be known by their checkout alone.
-        buying = {f"{provider}:{customer}" for customer in await tx.checkouts.customers(account)}
+        made = await tx.checkouts.customers(account) + await tx.top_ups.customers(account)
+        buying = {f"{provider}:{customer}" for customer in made}
         saved = await tx.accounts.load(account) if buying else await load_account(tx, account)
         subjects = buying | (_customers(saved.account, provider) if saved is not None else set())
         marked = await tx.subjects.mark(subjects, asked=True) if subjects else {}
@@ -103,6 +104,9 @@ async def see_at_least(
     version = (int(stated[1]), int(stated[2])) if stated else None
     if version is None and pages is not None:
         version = await _version_with_checkout(store, pages, clock, account, at_least, until=until)
+        if version is None and await _has_topped_up(store, account, at_least, until=until):
+            snapshots.forget(account)
+            return
     while True:
         if version is None:
             version = await _version_with(store, account, at_least)
@@ -153,6 +157,24 @@ async def _version_with_checkout(
             raise Refused("not_yet", f"what is bought in `{session}` is not here yet; ask again")
         await asyncio.sleep(pause_s)
         pause_s *= 2
+
+
+async def _has_topped_up(store: "Store", account: str, session: str, *, until: float) -> bool:
+    """Wait until the units that were bought on this page are granted; False: no top-up of the account has it. Refused
+    `not_yet`, where nothing was bought in time."""
+    pause_s = LOOK_S
+    while True:
+        async with store.transaction() as tx:
+            held = await tx.top_ups.of_session(account, session)
+            if held is None or held.state == "paid":
+                return held is not None
+            if held.customer is not None:
+                await tx.top_ups.look_now(held.customer)
+        if held.state == "failed" or time.monotonic() + pause_s >= until:
+            why = f"failed: {held.reason}" if held.state == "failed" else "is not here yet; ask again"
+            raise Refused("not_yet", f"what is bought in `{session}` {why}")
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, 1.0)
 
 
 async def _found(pages: Selling, session: str) -> CheckoutPage | None:
