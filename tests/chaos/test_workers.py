@@ -23,7 +23,7 @@ from paygrade.cli.acceptor import Shares
 from paygrade.cli.demo_company import Company
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.simulator.http import serve as simulator
-from support.cli_runner import RUN, Shell
+from support.cli_runner import Shell
 from support.databases import migrated_database
 from support.server_process import KEY, SAMPLE, Api
 from support.waiting import eventually
@@ -47,9 +47,7 @@ class Served:
         shell = Shell(folder, PAYGRADE_DATABASE_URL=database_url, PAYGRADE_ADMIN_KEY=KEY, PAYGRADE_PORT=str(port),
                       PAYGRADE_WORKERS=str(workers), **environ)  # fmt: skip
         with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*RUN, "serve", "--json"], cwd=folder, env=shell.environ, stdout=log, stderr=log
-            )
+            self.process = shell.start("serve", "--json", log=log)
 
     def log(self) -> str:
         return self._log.read_text()
