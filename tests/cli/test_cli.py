@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from importlib import import_module
@@ -327,11 +326,8 @@ def test_a_server_without_the_admin_key_starts_once_somebody_can_make_keys(
         server = shell.start("serve", "--workers", "1", log=log)
     try:
         url = f"http://127.0.0.1:{port}"
-        give_up_at = time.monotonic() + START_S
-        while not _answers(f"{url}/readyz"):
-            assert server.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < give_up_at
-            time.sleep(0.01)
+        eventually(lambda: server.poll() is not None or _answers(f"{url}/readyz"), within_s=START_S)
+        assert server.poll() is None, (tmp_path / "log").read_text()
         with Api(url, key=admin) as client:
             assert client.ok("GET", "/v1/accounts")["accounts"] == []
         with Api(url, key="admin") as stranger:
@@ -480,11 +476,8 @@ def test_serve_publishes_the_first_catalog_and_ends_when_told_to(empty_database_
         server = shell.start("serve", log=log)
     try:
         url = f"http://127.0.0.1:{port}"
-        give_up_at = time.monotonic() + START_S
-        while not _answers(f"{url}/readyz"):
-            assert server.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < give_up_at
-            time.sleep(0.05)
+        eventually(lambda: server.poll() is not None or _answers(f"{url}/readyz"), within_s=START_S)
+        assert server.poll() is None, (tmp_path / "log").read_text()
         with Api(url, key="sk_1") as api:
             assert api.ok("GET", "/v1/catalog")["version"] == 1
         second = Shell(tmp_path, **{n: v for n, v in shell.environ.items() if n.startswith("PAYGRADE_")})
