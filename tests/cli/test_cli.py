@@ -23,6 +23,7 @@ from paygrade.documents.yaml import read_yaml
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http.serve import running
 from support.cli_runner import RUN, Shell
+from support.cluster import free_ports
 from support.databases import migrated_database
 from support.server_process import KEY, SAMPLE, Api, serving
 from support.waiting import eventually
@@ -315,9 +316,7 @@ def test_a_command_says_what_its_key_lacks(shell: Shell, api: Api, acme: str) ->
 def test_a_server_without_the_admin_key_starts_once_somebody_can_make_keys(
     empty_database_url: str, tmp_path: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     shell = Shell(tmp_path, PAYGRADE_DATABASE_URL=empty_database_url, PAYGRADE_PORT=str(port))
     assert "PAYGRADE_ADMIN_KEY" in shell.run("serve", code=1)
     with serving(Settings(), empty_database_url) as first:
@@ -462,9 +461,7 @@ def test_the_doctor_names_what_is_missing_and_what_to_do(empty_database_url: str
 
 
 def test_serve_publishes_the_first_catalog_and_ends_when_told_to(empty_database_url: str, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     shell = Shell(
         tmp_path,
         PAYGRADE_DATABASE_URL=empty_database_url,

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from paygrade.embedded_postgres.cluster import ENDS_MAX
 from support.cli_runner import Shell
+from support.cluster import free_ports
 from support.waiting import eventually
 
 PATIENCE_S = 90.0
@@ -24,9 +24,7 @@ class Served:
     """One server and its data; it may be started again and again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (port,) = free_ports(1)
         self.url, self.data_dir, self.log = f"http://127.0.0.1:{port}", folder / "data", folder / "log"
         self._shell = Shell(folder, PAYGRADE_PORT=str(port), PAYGRADE_DATA_DIR=str(self.data_dir))
 

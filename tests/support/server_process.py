@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import threading
 import time
 import uuid
@@ -21,6 +20,7 @@ from paygrade.cli import wiring
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.http.protocol import configure
 from paygrade.server.process.settings import Settings
+from support.cluster import free_ports
 from support.databases import migrated_database
 from support.waiting import pause_s
 
@@ -163,9 +163,7 @@ class Restartable:
 
 @pytest.fixture
 def restartable(postgres_url: str) -> Iterator[Restartable]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     with migrated_database(postgres_url) as database_url:
         made = Restartable(database_url, port)
         made.start()
