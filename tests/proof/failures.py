@@ -60,6 +60,7 @@ def a_bit_of_everything(cluster: Cluster) -> None:
     _wait(cluster, 0, 0.5)
     cluster.restart_postgres(away_s=cluster.rng.uniform(0, 0.5))
     _stand(cluster)
+    _wait(cluster, 0.5, 1)
 
 
 LONG: dict[str, Failure] = {

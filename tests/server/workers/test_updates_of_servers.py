@@ -118,11 +118,11 @@ def test_updates_are_listed_and_followed_by_command(house: House) -> None:
     assert header.split("\t") == ["position", "time", "account", "sequence", "what", "data"]
     assert line.split("\t")[2:5] == ["own", "1", "account.created"]
     environ = {"PATH": "", "PAYGRADE_URL": house.api.url, "PAYGRADE_API_KEY": KEY}
+    arguments = ["updates", "follow", "--account", "own", "--after", "0", "--json"]
     reading, writing = os.pipe()
     with open(reading) as said:
-        with open(writing) as their_end:
-            arguments = ["updates", "follow", "--account", "own", "--after", "0", "--json"]
-            following = warm().start(arguments, environ=environ, stdout=their_end)
+        following = warm().start(arguments, environ=environ, stdout=writing)
+        os.close(writing)
         try:
             assert '"account.created"' in said.readline()
             house.api.ok("PUT", "/v1/accounts/own/blocks/fraud", json={})
