@@ -152,9 +152,8 @@ def free_ports(count: int) -> list[int]:
     the kernel takes those above."""
     found: list[int] = []
     with ExitStack() as stack:
-        for port in random.SystemRandom().sample(PORTS, len(PORTS)):
-            if len(found) == count:
-                break
+        while len(found) < count:
+            port = random.SystemRandom().choice(PORTS)
             with suppress(OSError):
                 stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
                 found.append(port)
