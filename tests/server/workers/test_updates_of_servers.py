@@ -60,7 +60,7 @@ def test_servers_that_are_killed_lose_no_update_and_tell_none_twice(postgres_url
             writer.stopped.set()
             writer.join()
         # Both servers watch this date; one of them is gone.
-        ends_at = datetime.now(UTC) + timedelta(seconds=1)
+        ends_at = datetime.now(UTC) + timedelta(seconds=3)
         expiring = {"value": True, "expires_at": ends_at.isoformat()}
         second.api.ok("PUT", "/v1/accounts/acme/overrides/exports", json=expiring)
         eventually(lambda: [u for u in updates(second.api, "acme") if u["type"] == "override.expired"])
