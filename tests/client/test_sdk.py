@@ -14,7 +14,7 @@ import pytest
 from paygrade import Paygrade, PaygradeError
 from support.server_process import KEY, Api, Restartable
 
-WAIT_S = 20.0
+WAIT_S = 90.0
 
 
 def until(what: Callable[[], Any]) -> Any:
