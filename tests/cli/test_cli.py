@@ -28,7 +28,7 @@ from support.databases import migrated_database
 from support.server_process import KEY, SAMPLE, Api, serving
 from support.waiting import eventually
 
-START_S = 60.0
+START_S = 90.0
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ def test_a_server_without_the_admin_key_starts_once_somebody_can_make_keys(
         server = shell.start("serve", "--workers", "1", log=log)
     try:
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: server.poll() is not None or _answers(f"{url}/readyz"), within_s=START_S)
+        eventually(lambda: server.poll() is not None or _answers(f"{url}/readyz"))
         assert server.poll() is None, (tmp_path / "log").read_text()
         with Api(url, key=admin) as client:
             assert client.ok("GET", "/v1/accounts")["accounts"] == []
@@ -473,7 +473,7 @@ def test_serve_publishes_the_first_catalog_and_ends_when_told_to(empty_database_
         server = shell.start("serve", log=log)
     try:
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: server.poll() is not None or _answers(f"{url}/readyz"), within_s=START_S)
+        eventually(lambda: server.poll() is not None or _answers(f"{url}/readyz"))
         assert server.poll() is None, (tmp_path / "log").read_text()
         with Api(url, key="sk_1") as api:
             assert api.ok("GET", "/v1/catalog")["version"] == 1
