@@ -19,11 +19,13 @@ from typing import Any
 
 import pytest
 import structlog
+from argon2 import PasswordHasher
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from paygrade.embedded_postgres import cluster as embedded
 from paygrade.postgres.store import Store
+from paygrade.server.process import passwords
 from support.databases import drop_template, empty_database, migrated_database
 
 pytest_plugins = ["support.server_process", "support.browsing"]
@@ -36,9 +38,12 @@ settings.load_profile("paygrade")
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+# The usual one takes a third of a second and 64 MiB, to make as to look at; with this one both take nothing.
+passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
 # No test of this server is about crashes: those start their own, with the usual settings.
 UNSAFE_BUT_FAST = {
@@ -57,13 +62,16 @@ ROOM = 4 * 2**30
 
 TOGETHER = ("tests/chaos/", "tests/docs/", "tests/proof/")
 """Folders whose tests run in one process: they share what is long in the making, or take all of the machine."""
+BY_FILE = ("tests/cli/", "tests/client/", "tests/postgres/", "tests/providers/", "tests/server/")
+"""Folders in which each file runs in one process: most start a server for all of their tests."""
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Spreads tests one by one, those of one of these folders together and before all others."""
+    """Spreads the tests that stay together before those that go one by one, so that all processes end together."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+        file = nodeid.partition("::")[0] if nodeid.startswith(BY_FILE) else nodeid
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), file)
 
 
 @pytest.hookimpl(optionalhook=True)

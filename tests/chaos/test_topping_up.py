@@ -28,7 +28,7 @@ RUNS = int(os.environ.get("RUNS", "0"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 2**31)
 SERVERS = 3 if RUNS else 2
 ACCOUNTS = 12 if RUNS else 4
-AT_MOST = 5 * RUNS or 3
+AT_MOST = 5 * RUNS or 2
 """Top-ups of each account."""
 AMOUNT, ADDED = 700, 50
 WEATHER = {"timeout": 0.15, "hang_ms": [200, 600]}

@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 from collections import Counter
@@ -23,7 +22,8 @@ from paygrade.cli.acceptor import Shares
 from paygrade.cli.demo_company import Company
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.simulator.http import serve as simulator
-from support.cli_runner import RUN, Shell
+from support.cli_runner import Shell
+from support.cluster import free_ports
 from support.databases import migrated_database
 from support.server_process import KEY, SAMPLE, Api
 from support.waiting import eventually
@@ -40,16 +40,12 @@ class Served:
     """`paygrade serve --workers`."""
 
     def __init__(self, folder: Path, database_url: str, environ: Mapping[str, str] = NONE, *, workers: int = 2) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (port,) = free_ports(1)
         self.url, self.database_url, self._log = f"http://127.0.0.1:{port}", database_url, folder / "log"
         shell = Shell(folder, PAYGRADE_DATABASE_URL=database_url, PAYGRADE_ADMIN_KEY=KEY, PAYGRADE_PORT=str(port),
                       PAYGRADE_WORKERS=str(workers), **environ)  # fmt: skip
         with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*RUN, "serve", "--json"], cwd=folder, env=shell.environ, stdout=log, stderr=log
-            )
+            self.process = shell.start("serve", "--json", log=log)
 
     def log(self) -> str:
         return self._log.read_text()

@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +13,8 @@ import httpx2
 import pytest
 
 from paygrade.embedded_postgres.cluster import ENDS_MAX
-from support.cli_runner import RUN, Shell
+from support.cli_runner import Shell
+from support.cluster import free_ports
 from support.waiting import eventually
 
 PATIENCE_S = 90.0
@@ -25,24 +24,19 @@ class Served:
     """One server and its data; it may be started again and again."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (port,) = free_ports(1)
         self.url, self.data_dir, self.log = f"http://127.0.0.1:{port}", folder / "data", folder / "log"
         self._shell = Shell(folder, PAYGRADE_PORT=str(port), PAYGRADE_DATA_DIR=str(self.data_dir))
-        self._folder = folder
 
     def start(self, *options: str) -> None:
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [*RUN, "serve", *options], cwd=self._folder, env=self._shell.environ, stdout=log, stderr=log
-            )
+            self.process = self._shell.start("serve", *options, log=log)
         eventually(lambda: self.process.poll() is not None or self.is_ready(), within_s=PATIENCE_S)
         assert self.process.poll() is None, self.log.read_text()
 
     def is_ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/readyz", trust_env=False, timeout=5).is_success
+            return httpx2.get(f"{self.url}/readyz", trust_env=False, verify=False, timeout=5).is_success
         except httpx2.TransportError:
             return False
 

@@ -54,7 +54,7 @@ def running(app: Any) -> Iterator[httpx2.Client]:  # Any: uvicorn takes any ASGI
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=START_S) as client:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=False, timeout=START_S) as client:
         yield client
     server.should_exit = True
     thread.join(START_S)

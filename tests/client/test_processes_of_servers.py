@@ -55,7 +55,9 @@ class Shop(httpx2.Client):
 
     def __init__(self, url: str, running: "subprocess.Popen[bytes]", log: Path) -> None:
         # No connection is kept: the next visitor comes to whichever worker is free, and uWSGI closes without a word.
-        super().__init__(base_url=url, trust_env=False, timeout=20, limits=httpx2.Limits(max_keepalive_connections=0))
+        super().__init__(
+            base_url=url, trust_env=False, verify=False, timeout=20, limits=httpx2.Limits(max_keepalive_connections=0)
+        )
         self._running, self._log = running, log
 
     @property

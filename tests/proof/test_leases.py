@@ -14,11 +14,12 @@ import pytest
 
 from proof.fold import Folded, read_ledger
 from proof.leasing import CLAIM_MAX, LeaseSpec
+from proof.test_proof import RUNS
 from support.cluster import Cluster, eventually, killed
 
 pytestmark = pytest.mark.xdist_group("proof")
 
-AT_ONCE, KILLS = 4, 6
+AT_ONCE, KILLS = 4, 6 if RUNS else 4
 LIMIT = 1_600
 
 

@@ -71,6 +71,7 @@ def attempt(cluster: Cluster, folder: Path, accounts: Accounts, answers: Answers
         auditor.watching(watched),
         asking(cluster, folder, accounts, processes=PROCESSES, threads=THREADS) as asked,
     ):
+        eventually("the first to be asked", lambda: not auditor.has_seen(LINES_MIN // 4))
         failure(cluster)
         eventually("enough to have been asked", lambda: not auditor.has_seen(LINES_MIN))
     everyone = [*accounts.hot, *accounts.many]

@@ -88,7 +88,7 @@ def watched(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     ):  # fmt: skip
         eventually(lambda: is_ready(api), within_s=90)
         hooks = httpx2.post(
-            f"{provider.url}/_simulator/webhooks", json={"url": f"{url}/webhooks/stripe"}, trust_env=False
+            f"{provider.url}/_simulator/webhooks", json={"url": f"{url}/webhooks/stripe"}, trust_env=False, verify=False
         )
         assert hooks.is_success
         shop = Company(url=provider.url, key=provider.key)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from support.warm_process import warm
+from support.warm_process import Running, warm
 
 ENDS_S = 150.0
 """What has not ended by then hangs: on a machine that does much else, a command takes half a minute."""
@@ -28,6 +28,10 @@ class Shell:
     def run(self, *arguments: str, typing: str = "", code: int = 0) -> str:
         """What the command printed that read what was typed; fails unless it ends with this exit code."""
         return paygrade(arguments, environ=self.environ, folder=self.folder, typing=typing, code=code)
+
+    def start(self, *arguments: str, log: IO[str]) -> Running:
+        """Begin a command that goes on, and writes what it says to this file."""
+        return warm().start(arguments, environ=self.environ, folder=self.folder, stdout=log, stderr=log)
 
     def on_terminal(self, *arguments: str, typing: str = "", code: int = 0) -> str:
         """What a person sees who types this; both standard input and output are a terminal."""

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from paygrade.embedded_postgres import cluster as embedded
 from support.warm_process import Running, warm
 
 WAIT_S = 240.0
+PORTS = range(20_000, 32_000)
 
 
 class Cluster:
@@ -147,8 +148,13 @@ def killed(process: "Running | subprocess.Popen[bytes]") -> None:
 
 
 def free_ports(count: int) -> list[int]:
+    """Ports that nobody has, and that no connection is given either before a server listens there, or while it is away:
+    the kernel takes those above."""
+    found: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        while len(found) < count:
+            port = random.SystemRandom().choice(PORTS)
+            with suppress(OSError):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                found.append(port)
+    return found

@@ -95,7 +95,7 @@ class Browser(httpx2.Client):
     """Somebody who looks at pages of a server, follows what leads on, and sends forms."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(base_url=url, headers={"origin": url}, trust_env=False, timeout=30)
+        super().__init__(base_url=url, headers={"origin": url}, trust_env=False, verify=False, timeout=30)
         self.url = url
 
     def send(self, request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import threading
 import time
 import uuid
@@ -21,7 +20,9 @@ from paygrade.cli import wiring
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.http.protocol import configure
 from paygrade.server.process.settings import Settings
+from support.cluster import free_ports
 from support.databases import migrated_database
+from support.waiting import pause_s
 
 KEY = "sk_test_of_the_server"
 SAMPLE = Path(str(resources.files("paygrade.cli") / "sample" / "paygrade.yaml"))
@@ -84,10 +85,11 @@ class Api(httpx2.Client):
 
     def eventually(self, account: str, feature: str, *, allowed: bool, **more: Any) -> Any:
         """The decision once it has come out so; fails if it does not."""
-        give_up_at = time.monotonic() + START_S
+        began_at = time.monotonic()
         while (decision := self.check(account, feature, **more))["allowed"] is not allowed:
-            assert time.monotonic() < give_up_at, decision
-            time.sleep(0.01)
+            waited_s = time.monotonic() - began_at
+            assert waited_s < START_S, decision
+            time.sleep(pause_s(waited_s))
         return decision
 
 
@@ -161,9 +163,7 @@ class Restartable:
 
 @pytest.fixture
 def restartable(postgres_url: str) -> Iterator[Restartable]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     with migrated_database(postgres_url) as database_url:
         made = Restartable(database_url, port)
         made.start()

@@ -10,24 +10,31 @@ import psycopg
 T = TypeVar("T")
 
 GIVE_UP_S = 90.0
-LOOK_S = 0.01
+LOOK_S, SELDOM_S = 0.01, 0.1
+
+
+def pause_s(waited_s: float) -> float:
+    """How long to wait for the next look: a tenth of what was waited, since each look takes what others work with."""
+    return min(max(LOOK_S, waited_s / 10), SELDOM_S)
 
 
 def eventually(ask: Callable[[], T], *, within_s: float = GIVE_UP_S) -> T:
     """Ask until the answer is true, and give it."""
-    give_up_at = time.monotonic() + within_s
+    began_at = time.monotonic()
     while not (answer := ask()):
-        assert time.monotonic() < give_up_at, f"after {within_s:.0f} s the answer still is {answer!r}"
-        time.sleep(LOOK_S)
+        waited_s = time.monotonic() - began_at
+        assert waited_s < within_s, f"after {within_s:.0f} s the answer still is {answer!r}"
+        time.sleep(pause_s(waited_s))
     return answer
 
 
 async def in_time(ask: Callable[[], Awaitable[T]]) -> T:
     """The same in an event loop."""
-    give_up_at = time.monotonic() + GIVE_UP_S
+    began_at = time.monotonic()
     while not (answer := await ask()):
-        assert time.monotonic() < give_up_at, f"after {GIVE_UP_S:.0f} s the answer still is {answer!r}"
-        await asyncio.sleep(LOOK_S)
+        waited_s = time.monotonic() - began_at
+        assert waited_s < GIVE_UP_S, f"after {GIVE_UP_S:.0f} s the answer still is {answer!r}"
+        await asyncio.sleep(pause_s(waited_s))
     return answer
 
 

@@ -31,7 +31,7 @@ theirs.close()
 sys.exit(int(code) % 256)
 """
 """A program that has a command run by the process of which it inherits `fileno`, with the number in WARM."""
-STARTS_S = 60.0
+STARTS_S = 150.0
 Stream = IO[bytes] | IO[str] | int
 
 

@@ -241,7 +241,7 @@ OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def published(house: House) -> Any:
-    return httpx2.get(f"{house.provider.url}/jwks", trust_env=False).json()["keys"][0]
+    return httpx2.get(f"{house.provider.url}/jwks", trust_env=False, verify=False).json()["keys"][0]
 
 
 def unsigned(house: House, claims: Any) -> str:
@@ -365,7 +365,7 @@ def test_userinfo_says_what_the_token_leaves_out_of_the_same_person(house: House
 def test_the_provider_may_refuse_and_says_so(house: House) -> None:
     with browser(house) as client:
         begun = client.get("/v1/login/oidc").headers["location"]
-        answer = httpx2.post(begun, data={"action": "deny", "sub": "x"}, trust_env=False)
+        answer = httpx2.post(begun, data={"action": "deny", "sub": "x"}, trust_env=False, verify=False)
         back = f"/v1/login/oidc/callback?error=access_denied&state={query(begun)['state']}"
         assert "error=access_denied" in answer.headers["location"]
         assert "`access_denied`" in refused(client.get(back))["detail"]

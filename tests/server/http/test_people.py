@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec, module_from_spec
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -11,8 +12,10 @@ from uuid import uuid4
 import psycopg
 import pyotp
 import pytest
+from argon2 import Type, extract_parameters
 
 from paygrade.server.operations import people
+from paygrade.server.process import passwords
 from paygrade.server.process.passwords import step_of
 from paygrade.server.process.scopes import ROLES
 from paygrade.server.process.settings import Settings
@@ -98,6 +101,17 @@ def test_nothing_that_lets_in_is_kept_as_it_is(api: Api, database: str) -> None:
     assert person["password"] not in kept
     assert held not in kept
     assert "password" not in api.get("/v1/people").text
+
+
+def test_a_password_costs_what_rfc_9106_asks_for() -> None:
+    spec = find_spec(passwords.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    # As it is without what the tests make of it to be quick.
+    usual = module_from_spec(spec)
+    spec.loader.exec_module(usual)
+    said = extract_parameters(usual._hasher.hash("correct horse battery staple"))
+    assert (said.type, said.time_cost, said.memory_cost) == (Type.ID, 3, 64 * 1024)
 
 
 @pytest.mark.parametrize("origin", [None, "https://evil.example", "null", "http://127.0.0.1:1"])

@@ -195,7 +195,7 @@ async def test_whoever_moved_the_simulators_clock_sees_the_new_time_in_every_ser
     async with AsyncExitStack() as stack:
         for clock in clocks:
             await stack.enter_async_context(following(clock))
-        client = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False, timeout=60))
+        client = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False, verify=False, timeout=60))
         for day in range(1, 21):
             answer = await client.post(f"{simulator.url}/_simulator/clock", json={"advance": "1d"})
             readings = [clock.now() for clock in clocks]
@@ -204,7 +204,7 @@ async def test_whoever_moved_the_simulators_clock_sees_the_new_time_in_every_ser
 
 async def test_a_clock_that_starts_to_run_runs_in_every_server(simulator: Running) -> None:
     clock = Clock(simulator.url)
-    async with following(clock), httpx2.AsyncClient(trust_env=False, timeout=60) as client:
+    async with following(clock), httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as client:
         await client.post(f"{simulator.url}/_simulator/clock", json={"running": True})
         first = clock.now()
         await asyncio.sleep(0.01)

@@ -1,6 +1,6 @@
 """State updates of servers that are real processes: some are killed while they write, and several watch one date."""
 
-import subprocess
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,13 +10,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.cli_runner import RUN
+from support.cluster import killed
 from support.databases import migrated_database
 from support.server_process import KEY, Api
 from support.stack import House
 from support.stack import house as empty_house
 from support.two_servers import Server, servers
 from support.waiting import eventually
+from support.warm_process import warm
 
 
 class Writer(threading.Thread):
@@ -59,7 +60,7 @@ def test_servers_that_are_killed_lose_no_update_and_tell_none_twice(postgres_url
             writer.stopped.set()
             writer.join()
         # Both servers watch this date; one of them is gone.
-        ends_at = datetime.now(UTC) + timedelta(seconds=1)
+        ends_at = datetime.now(UTC) + timedelta(seconds=3)
         expiring = {"value": True, "expires_at": ends_at.isoformat()}
         second.api.ok("PUT", "/v1/accounts/acme/overrides/exports", json=expiring)
         eventually(lambda: [u for u in updates(second.api, "acme") if u["type"] == "override.expired"])
@@ -117,19 +118,18 @@ def test_updates_are_listed_and_followed_by_command(house: House) -> None:
     assert header.split("\t") == ["position", "time", "account", "sequence", "what", "data"]
     assert line.split("\t")[2:5] == ["own", "1", "account.created"]
     environ = {"PATH": "", "PAYGRADE_URL": house.api.url, "PAYGRADE_API_KEY": KEY}
-    following = subprocess.Popen(
-        [*RUN, "updates", "follow", "--account", "own", "--after", "0", "--json"],
-        env=environ, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert following.stdout is not None
-    try:
-        assert '"account.created"' in following.stdout.readline()
-        house.api.ok("PUT", "/v1/accounts/own/blocks/fraud", json={})
-        assert '"account.plan_changed"' in following.stdout.readline()
-        assert '"block.set"' in following.stdout.readline()
-    finally:
-        following.kill()
-        following.communicate()
+    arguments = ["updates", "follow", "--account", "own", "--after", "0", "--json"]
+    reading, writing = os.pipe()
+    with open(reading) as said:
+        following = warm().start(arguments, environ=environ, stdout=writing)
+        os.close(writing)
+        try:
+            assert '"account.created"' in said.readline()
+            house.api.ok("PUT", "/v1/accounts/own/blocks/fraud", json={})
+            assert '"account.plan_changed"' in said.readline()
+            assert '"block.set"' in said.readline()
+        finally:
+            killed(following)
 
 
 @pytest.mark.parametrize("query", ["types=nonsense", "types=", "types=,", "after=-1", "after=x", "limit=0", "account="])

@@ -1,8 +1,6 @@
 """Webhooks by server processes: two share the work, and one that is killed loses nothing."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +8,17 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
-from support.cluster import free_ports
+from support.cluster import free_ports, killed
 from support.databases import migrated_database
 from support.receiver import Answering, Received, Receiver, receiving
 from support.sending import House
 from support.server_process import KEY, Api
 from support.waiting import eventually
-
-PROGRAM = [sys.executable, "-c", "from paygrade.cli.main import main; main()", "serve"]
+from support.warm_process import Running, warm
 
 
 @contextmanager
-def process(database_url: str) -> Iterator[tuple[Api, "subprocess.Popen[bytes]"]]:
+def process(database_url: str) -> Iterator[tuple[Api, Running]]:
     (port,) = free_ports(1)
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PAYGRADE_")},
@@ -30,14 +27,13 @@ def process(database_url: str) -> Iterator[tuple[Api, "subprocess.Popen[bytes]"]
         "PAYGRADE_PORT": str(port),
         "PAYGRADE_WEBHOOK_ALLOW": "127.0.0.0/8",
     }
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(PROGRAM, env=environ, stdout=quiet, stderr=quiet) as running:
-        try:
-            with Api(f"http://127.0.0.1:{port}") as api:
-                eventually(lambda: is_ready(api))
-                yield api, running
-        finally:
-            running.kill()
+    running = warm().start(["serve"], environ=environ)
+    try:
+        with Api(f"http://127.0.0.1:{port}") as api:
+            eventually(lambda: is_ready(api))
+            yield api, running
+    finally:
+        killed(running)
 
 
 def is_ready(api: Api) -> bool:
@@ -70,7 +66,7 @@ def test_two_servers_share_endpoints_and_a_killed_one_loses_nothing(postgres_url
     accounts, count = ["acme", "beta", "gamma"], 30
     with (
         migrated_database(postgres_url) as database_url,
-        process(database_url) as (first, killed),
+        process(database_url) as (first, doomed),
         process(database_url) as (second, _),
     ):
         house = House(first, database_url, receiver)
@@ -85,7 +81,7 @@ def test_two_servers_share_endpoints_and_a_killed_one_loses_nothing(postgres_url
 
         house.happens(*accounts * count)
         eventually(lambda: len(receiver.arrived) > len(accounts) * count * 1.3)
-        killed.kill()
+        doomed.kill()
         for endpoint in endpoints:
             house.become(endpoint, *["delivered"] * 2 * count)
         in_order(receiver, accounts, 2 * count)

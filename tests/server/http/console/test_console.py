@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pyotp
 import pytest
-from argon2 import PasswordHasher
 
 from paygrade.server.http.console import wording
 from paygrade.server.http.console.assets import address, assets
@@ -20,7 +19,6 @@ from paygrade.server.http.console.screens import FIELDS_MAX, FORM_BYTES_MAX, sco
 from paygrade.server.operations import people
 from paygrade.server.operations.catalog.publish import CatalogVersion
 from paygrade.server.operations.people import PersonView
-from paygrade.server.process import passwords
 from paygrade.server.process.scopes import ROLES
 from paygrade.server.process.settings import Settings
 from support.databases import migrated_database
@@ -39,7 +37,6 @@ def api(postgres_url: str) -> Iterator[Api]:
         migrated_database(postgres_url) as database_url,
     ):
         patch.setattr(people, "ATTEMPTS_A_MINUTE", 10_000)  # all come from one address here
-        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
         with serving(Settings(sweep_every=None), database_url) as running:
             running.ok("PUT", "/v1/accounts/acme", json={"name": "Acme"})
             yield running

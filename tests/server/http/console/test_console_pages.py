@@ -11,9 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
-from argon2 import PasswordHasher
 
-from paygrade.server.process import passwords
 from paygrade.server.process.settings import Settings
 from support.databases import migrated_database
 from support.pages import Browser, Browsers, Node, parsed
@@ -25,12 +23,13 @@ DAY = timedelta(days=1)
 @pytest.fixture(scope="module")
 def api(postgres_url: str) -> Iterator[Api]:
     """A server with accounts in every situation a page tells of."""
-    with pytest.MonkeyPatch.context() as patch, migrated_database(postgres_url) as database_url:
-        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-        with serving(Settings(sweep_every=None), database_url) as running:
-            _fill(running)
-            _leave_unbilled(database_url)
-            yield running
+    with (
+        migrated_database(postgres_url) as database_url,
+        serving(Settings(sweep_every=None), database_url) as running,
+    ):
+        _fill(running)
+        _leave_unbilled(database_url)
+        yield running
 
 
 def _fill(api: Api) -> None:
