@@ -4,7 +4,7 @@ Laws: time is the server's, whatever the machine's clock says; a clock that jump
 that fell silent are noticed by whoever asks first, not by a thread that may be asleep as well.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from math import inf
 
 from paygrade.decisions.following import Beat
@@ -49,7 +49,7 @@ class ServerClock:
         """The server's time."""
         if self.standing is not None:
             return self.standing
-        found = datetime.fromtimestamp(now_s, UTC) + timedelta(seconds=self.ahead_s)
+        found = datetime.fromtimestamp(now_s + self.ahead_s, UTC)
         if self.floor is not None:
             self.floor = found = max(found, self.floor)
         return found

@@ -28,7 +28,7 @@ from paygrade.client.clock import SILENCES, ServerClock
 from paygrade.client.cold_start import ColdStart, SnapshotFile
 from paygrade.client.errors import PaygradeError
 from paygrade.client.events import Event, EventReader
-from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Counts, Key, Leased, LeaseResult, Leases
+from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Block, Counts, Key, Leased, LeaseResult, Leases
 from paygrade.client.memory import Memory
 from paygrade.client.outbox import Waiting
 from paygrade.client.process_hooks import at_exit, in_forks, lacks_threads
@@ -170,10 +170,11 @@ class Connection:
                 raise
             return self._transport.post(path, body, kind, timeout_s=timeout_s)
 
-    def use(self, key: Key, quantity: int, at: datetime, now_s: float) -> bool:
-        """Use units that this process has leased."""
+    def use(self, key: Key, quantity: int, at: datetime, now_s: float) -> Block | None:
+        """Use units that this process has leased: the block they were in. None: there is none, or too little in it."""
         with self._lock:
-            return self.leases.use(key, quantity, at, now_s)
+            block = self.leases.blocks.get(key)
+            return block if block is not None and block.use(quantity, at, now_s) else None
 
     def lease(self, key: Key, units: int, claim: int, *, timeout_s: float) -> bool:
         """Ask for units to be leased; whether there are some now. Unreachable."""

@@ -148,11 +148,6 @@ class Leases:
         self.blocks: dict[Key, Block] = {}
         self._denied_until_s: dict[Key, float] = {}
 
-    def use(self, key: Key, quantity: int, at: datetime, now_s: float) -> bool:
-        """Use units of the block there is. False: there is none, or too little in it."""
-        block = self.blocks.get(key)
-        return block is not None and block.use(quantity, at, now_s)
-
     def is_worth_asking(self, key: Key, now_s: float) -> bool:
         """Whether a lease may be had of this."""
         return key not in self.blocks and self._denied_until_s.get(key, 0.0) <= now_s

@@ -30,7 +30,7 @@ from paygrade.client.cold_start import ColdStart
 from paygrade.client.connection import EXIT_S, Connection, State, Status
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
-from paygrade.client.leases import Counts, Key
+from paygrade.client.leases import Block, Counts, Key
 from paygrade.client.memory import Memory
 from paygrade.client.outbox import EVENT_BYTES_MAX, Outbox, Waiting
 from paygrade.client.reservation import Reservation
@@ -243,36 +243,35 @@ class Paygrade:
         decision: Decision = decide(found, feature, 0, at, kind=Decision)  # type: ignore[assignment]  # made as this kind
         if not decision.allowed or decision.limit is None:
             return None
-        if not its.use(key, quantity, at, now_s):
-            if not self._lease(key, quantity, now_s):
+        block = its.use(key, quantity, at, now_s)
+        if block is None:
+            block = self._lease(key, quantity, now_s)
+            if block is None:
                 return None
             found = self._known.get(account, found)
             decision = decide(found, feature, 0, at, kind=Decision)  # type: ignore[assignment]  # made as this kind
         # The server counts what is claimed and still free here as used, and what else is leased as held.
-        block = its.leases.blocks.get(key)
-        used, reserved = decision.used or 0, decision.reserved or 0
-        free, held = (min(block.free, used), min(block.held, reserved)) if block is not None else (0, 0)
-        used, reserved = used - free, reserved - held
+        used, reserved = max(0, (decision.used or 0) - block.free), max(0, (decision.reserved or 0) - block.held)
         left = max(0, (decision.limit or 0) - used - reserved)
         return replace(decision, quantity=quantity, used=used, reserved=reserved, remaining=left, counted=True)
 
-    def _lease(self, key: Key, quantity: int, now_s: float) -> bool:
-        """Have more units leased of what is used often, and use some."""
+    def _lease(self, key: Key, quantity: int, now_s: float) -> Block | None:
+        """Have more units leased of what is used often, and use some: the block they were in."""
         its = self._connection
         often, self._used_at_s[key] = now_s - self._used_at_s.get(key, 0.0) < OFTEN_S, now_s
         if len(self._used_at_s) > ACCOUNTS_MAX:
             self._used_at_s.clear()
         if its.reading_fails or not often:
-            return False
+            return None
         try:
             if key in its.leases.blocks:
                 its.step_leases(timeout_s=self._timeout_s)
             elif not its.leases.is_worth_asking(key, now_s) or not its.lease(
                 key, UNITS * quantity, CLAIM * quantity, timeout_s=self._timeout_s
             ):
-                return False
+                return None
         except Unreachable:
-            return False
+            return None
         now_s = time()
         return its.use(key, quantity, its.clock.now(now_s), now_s)
 

@@ -4,11 +4,9 @@ Laws: every reason has its words; the sentence follows from the decision alone, 
 the same; it names nothing that the decision does not.
 """
 
-from typing import Any
+from msgspec import UNSET
 
-from msgspec import structs
-
-from paygrade.decisions.decide import Decision, bound
+from paygrade.decisions.decide import Decision
 from paygrade.values.money import amount
 from paygrade.values.periods import EVERY
 
@@ -49,9 +47,13 @@ class DecisionView(Decision, frozen=True, gc=False):
 
 def shown(decision: Decision, *, counted: bool) -> DecisionView:
     """The decision with its words. `counted`: in a transaction that holds as long as the answer is true."""
-    exact = is_exact(decision, counted=counted)
-    fields: tuple[Any, ...] = (*structs.astuple(bound(decision)), message(decision), exact)  # Any: of every type
-    return DecisionView(*fields)
+    its = decision
+    # By position, as `decide` makes it; whoever it is shown to has the sources themselves.
+    return DecisionView(
+        its.allowed, its.reason, its.account, its.feature, its.quantity, its.limit, its.used, its.reserved,
+        its.remaining, its.unlimited, its.resets_at, its.value, its.plan, its.sources, its.as_of, its.version,
+        its.stale, its.limited_by, UNSET, message(its), is_exact(its, counted=counted),
+    )  # fmt: skip
 
 
 def is_exact(decision: Decision, *, counted: bool) -> bool:

@@ -27,17 +27,20 @@ class Switch:
 
     def __init__(self, app: Any) -> None:  # Any: an ASGI application that has one
         self._app, self._short_way = app, app.short_way
-        self.taken, self.is_on = 0, True
+        self.taken, self.is_on, self.heads = 0, True, app.short_way.heads
 
     @property
     def short_way(self) -> Any:
         return self if self.is_on else None
 
-    def takes(self, url: bytes, headers: Any) -> bool:
-        return bool(self._short_way.takes(url, headers))
+    def takes(self, url: bytes, headers: Any) -> Any:
+        return self._short_way.takes(url, headers)
 
-    def answer(self, url: bytes, body: bytes) -> Any:
-        found = self._short_way.answer(url, body)
+    def opens(self, head: Any) -> bool:
+        return bool(self._short_way.opens(head))
+
+    def answer(self, head: Any, body: bytes) -> Any:
+        found = self._short_way.answer(head, body)
         self.taken += found is not None
         return found
 
@@ -166,7 +169,7 @@ ODD_BODIES = [
 
 PLAIN: dict[str, Any] = {
     "target": None, "fields": {}, "raw": None, "lines": [], "method": "POST", "version": "1.1", "key": "admin",
-    "off": 0, "cuts": [], "twice": False,
+    "off": 0, "cuts": [], "twice": False, "again": False,
 }  # fmt: skip
 """An attempt with nothing odd about it."""
 ODD: dict[str, st.SearchStrategy[Any]] = {
@@ -180,6 +183,7 @@ ODD: dict[str, st.SearchStrategy[Any]] = {
     "off": st.sampled_from([-3, 3, None]),
     "cuts": st.lists(st.integers(0, 300), min_size=1, max_size=3),
     "twice": st.just(True),
+    "again": st.just(True),
 }
 
 
@@ -205,8 +209,10 @@ def written(attempt: Any, account: str, number: int) -> list[bytes]:
         raw = (b"%x\r\n%b\r\n" % (len(raw), raw) if raw else b"") + b"0\r\nAuthorization: Bearer other\r\n\r\n"
     elif attempt["off"] is not None:
         head += b"Content-Length: %d\r\n" % max(0, len(raw) + attempt["off"])
-    whole = (head + b"\r\n" + raw) * (2 if attempt["twice"] else 1) + LAST
-    return [whole[start:end] for start, end in pairwise([0, *sorted(attempt["cuts"]), len(whole)]) if start < end]
+    one = head + b"\r\n" + raw
+    whole = one * (2 if attempt["twice"] else 1) + LAST
+    pieces = [whole[start:end] for start, end in pairwise([0, *sorted(attempt["cuts"]), len(whole)]) if start < end]
+    return [one, *pieces] if attempt["again"] else pieces
 
 
 BOTH = (True, False)
@@ -224,6 +230,8 @@ def asked(both: Both, attempt: Any, known: str, number: int, *, is_on: bool, qui
 @given(attempt=attempts(), known=st.sampled_from(["seen", "rare"]))
 @example(PLAIN | {"target": "/v1/check", "twice": True}, "seen")
 @example(PLAIN | {"target": "/v1/consume", "twice": True}, "seen")
+@example(PLAIN | {"target": "/v1/check", "again": True, "cuts": [200]}, "seen")
+@example(PLAIN | {"target": "/v1/consume", "again": True}, "seen")
 @example(PLAIN | {"target": "/v1/check", "key": "checks", "twice": True}, "seen")
 @example(PLAIN | {"target": "/v1/consume", "key": "checks", "twice": True}, "seen")
 @example(PLAIN | {"target": "/v1/check", "key": "page", "twice": True}, "seen")

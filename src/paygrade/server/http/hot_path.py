@@ -20,7 +20,7 @@ from paygrade.server.http.auth import scope_of
 from paygrade.server.http.context import Context
 from paygrade.server.http.edge import note_request
 from paygrade.server.http.problems import of_failure, written
-from paygrade.server.http.protocol import Answer, Coming, Headers
+from paygrade.server.http.protocol import Answer, Coming, Head, Headers, Heads
 from paygrade.server.http.routes.decisions import Question, check
 from paygrade.server.http.routes.usage import Used, consume, refuse_odd, without_database
 from paygrade.server.http.version import VERSION_LINE
@@ -39,6 +39,8 @@ _UNUSUAL = frozenset(
 )
 """Headers that change how a body is read, or what is answered. What has no length is no less unusual."""
 
+BEFORE_LENGTH, AFTER_ID = b"content-type: application/json\r\ncontent-length: ", b"\r\n" + VERSION_LINE + b"\r\n"
+"""What an answer says around what is its own."""
 
 _questions = msgspec.json.Decoder(Question)
 _uses = msgspec.json.Decoder(Consume)
@@ -50,20 +52,21 @@ class HotPath:
 
     def __init__(self, parts: Context) -> None:
         self._parts = parts
+        self.heads = Heads()
         # A request of a trace goes where spans are made.
         self._unusual = _UNUSUAL | {b"traceparent"} if tracing.is_on() else _UNUSUAL
         self._now, self._peek, self._note = parts.clock.now, parts.snapshots.peek, parts.metrics.note_decision
         self._opens, self._log = parts.keys.opens, parts.decision_log
         self._prefix, self._numbers = uuid4().hex[:16].encode(), count(1)
+        self._before_number = b"\r\nx-request-id: " + self._prefix
         self._checked, self._consumed = (
             parts.metrics.requests.of("POST", path.decode(), 200) for path in (CHECK, CONSUME)
         )
 
-    def takes(self, url: bytes, headers: Headers) -> bool:
-        """Whether a POST with this head is one of ours: to these very paths, with a key that opens it,
-        shown once."""
-        if url not in (CHECK, CONSUME):
-            return False
+    def takes(self, url: bytes, headers: Headers) -> Head | None:
+        """What counts of a POST's head that is one of ours: to these very paths, with a key shown once."""
+        if url not in SCOPES:
+            return None
         shown, length = [], -1
         for name, value in headers:
             if name == b"authorization":
@@ -71,13 +74,17 @@ class HotPath:
             elif name == b"content-length":
                 length = int(value)
             elif name in self._unusual:
-                return False
-        return 0 <= length <= BODY_BYTES_MAX and len(shown) == 1 and self._opens(shown[0], SCOPES[url], self._now)
+                return None
+        return Head(url, shown[0], length) if 0 <= length <= BODY_BYTES_MAX and len(shown) == 1 else None
 
-    def answer(self, url: bytes, body: bytes) -> Answer | Coming | None:
+    def opens(self, head: Head) -> bool:
+        """Whether what is shown is a key that opens this."""
+        return self._opens(head.shown, SCOPES[head.url], self._now)
+
+    def answer(self, head: Head, body: bytes) -> Answer | Coming | None:
         """What is decided now, or what a use comes to once it is saved; None: the routes have the words for it."""
         started = perf_counter_ns()
-        if url == CONSUME:
+        if head.url == CONSUME:
             wanted = _read(_uses, body)
             if wanted is None or not is_chosen_key(wanted.account) or not is_chosen_key(wanted.id) or _NUL in body:
                 return None
@@ -86,7 +93,7 @@ class HotPath:
         if decided is None:
             return None
         self._checked.note(perf_counter_ns() - started)
-        return 200, _whole(decided, self._id())
+        return 200, self._whole(decided)
 
     def _decided(self, raw: bytes) -> bytes | None:
         question = _read(_questions, raw)
@@ -146,7 +153,7 @@ class HotPath:
             self._parts.log_decision(answer.decision, "consume", wanted.member, wanted.properties, wanted.node)
         body = _encode(Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed))
         self._consumed.note(perf_counter_ns() - started)
-        return 200, _whole(body, self._id())
+        return 200, self._whole(body)
 
     def _failed(self, error: Exception, started: int) -> Answer:
         path, request_id = CONSUME.decode(), self._id().decode()
@@ -159,11 +166,8 @@ class HotPath:
     def _id(self) -> bytes:
         return b"%b%016x" % (self._prefix, next(self._numbers))
 
-
-def _whole(body: bytes, request_id: bytes) -> bytes:
-    return b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b" % (
-        len(body), request_id, VERSION_LINE, body,
-    )  # fmt: skip
+    def _whole(self, body: bytes) -> bytes:
+        return b"%b%d%b%016x%b%b" % (BEFORE_LENGTH, len(body), self._before_number, next(self._numbers), AFTER_ID, body)
 
 
 def _read(decoder: "msgspec.json.Decoder[Any]", raw: bytes) -> Any:

@@ -6,7 +6,9 @@ their requests; a request that is cut off is none; a server that ends still answ
 connection, and says that it is the last answer there.
 
 The short way: what the application's `short_way` takes by its head is answered as soon as httptools says that the
-message is complete. It skips the scope, task, messages and timers of ASGI, and nothing that comes before them.
+message is complete. It skips the scope, task, messages and timers of ASGI, and nothing that comes before them. A head
+that comes again byte for byte, between two requests and with its whole body, is not read again: httptools would make
+the same of it (law: what is answered does not depend on which heads are kept).
 """
 
 import asyncio
@@ -33,6 +35,10 @@ LEAVE_S = 1.0
 """How long a connection on which nothing is asked stays open when the server ends: whoever sends a request at that
 moment gets its answer (RFC 9112, 9.6), and learns by it that the connection ends."""
 
+HEAD_END = b"\r\n\r\n"
+HEADS_MAX, HEAD_KEPT_BYTES = 256, 2048
+"""How many heads are kept, and how long they may be: half a megabyte."""
+
 Answer = tuple[int, bytes]
 """A status, and what follows the headers that every answer has: further headers, an empty line, the body."""
 Headers = Sequence[tuple[bytes, bytes]]
@@ -48,14 +54,49 @@ class Coming(NamedTuple):
     written: "Callable[[asyncio.Future[Any]], Answer]"
 
 
+class Head(NamedTuple):
+    """What counts of a head that is taken: where it goes, its Authorization header, how long its body is."""
+
+    url: bytes
+    shown: bytes
+    length: int
+
+
+class Heads:
+    """Heads that were taken, as they came: at most `HEADS_MAX` of `HEAD_KEPT_BYTES`, those kept first go first."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Head] = {}
+
+    def find(self, packet: bytes) -> Head | None:
+        """What the head of this request says; None: it is not kept, or this is not one whole request and no more."""
+        end = packet.find(HEAD_END) + len(HEAD_END)
+        head = self._kept.get(packet[:end])
+        return head if head is not None and len(packet) == end + head.length else None
+
+    def keep(self, packet: bytes, head: Head, body: bytes) -> None:
+        """Keep the head of what began this packet and was read as `head` and `body`, if there is nothing else in it."""
+        end = packet.find(HEAD_END) + len(HEAD_END)
+        if end <= HEAD_KEPT_BYTES and head.length == len(body) and packet[end:] == body:
+            if len(self._kept) >= HEADS_MAX:
+                del self._kept[next(iter(self._kept))]
+            self._kept[packet[:end]] = head
+
+
 class ShortWay(Protocol):
     """What an application offers of it."""
 
-    def takes(self, url: bytes, headers: Headers) -> bool:
-        """Whether a POST with this head may be answered by `answer`, if its body fits."""
+    heads: Heads
 
-    def answer(self, url: bytes, body: bytes) -> Answer | Coming | None:
-        """The answer, now or later; None: the routes have the words for this."""
+    def takes(self, url: bytes, headers: Headers) -> Head | None:
+        """What counts of a POST's head that may be answered by `answer`, if its body fits; None: it may not. It follows
+        from the head alone."""
+
+    def opens(self, head: Head) -> bool:
+        """Whether what is shown opens this now."""
+
+    def answer(self, head: Head, body: bytes) -> Answer | Coming | None:
+        """The answer, now or later; None: the routes have the words for this, and nothing has happened."""
 
 
 def configure(
@@ -103,8 +144,11 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own narrowing
         super().connection_made(transport)
         self._short_way: ShortWay | None = getattr(self.app, "short_way", None)
+        self._short_head: Head | None = None
         self._short_body: list[bytes] | None = None
-        """What is here of the body of a request that takes the short way."""
+        """The head of a request that takes the short way, and what is here of its body."""
+        self._packet: bytes | None = None
+        """What came last, where a request begins with it."""
         self._is_reading = self._in_head = self._is_deaf = self._is_last = False
         self._unread_bytes, self._since_s = 0, self.loop.time()
         """What came since the parser last had something; since when it is waited for what is waited for."""
@@ -125,8 +169,14 @@ class Connection(HttpToolsProtocol):
             if self._unread_bytes > LINGER_BYTES_MAX:
                 self.transport.close()
             return
+        is_between = not self._is_reading and self._unread_bytes == self._part_bytes
+        if is_between and self._is_answered_at_once(data):
+            self._unread_bytes = 0
+            return
+        self._packet = data if is_between else None
         try:
             self._feed(data)
+            self._packet = None
             if self._is_reading and self._unread_bytes > HEAD_BYTES_MAX:
                 raise _too_large()
         except _NotTaken as error:
@@ -179,7 +229,8 @@ class Connection(HttpToolsProtocol):
         if self._first_bytes + self._unread_bytes > HEAD_BYTES_MAX and self._head_bytes() > HEAD_BYTES_MAX:
             raise _too_large()
         self._in_head, self._unread_bytes = False, 0
-        if self._is_short():
+        self._short_head = self._taken()
+        if self._short_head is not None:
             self._short_body = []
         else:
             self._go_the_usual_way()
@@ -198,7 +249,7 @@ class Connection(HttpToolsProtocol):
         self._is_reading = False
         if self._short_body is not None:
             body, self._short_body = b"".join(self._short_body), None
-            self._answer_shortly(body)
+            self._finish_shortly(body)
         elif not self.parser.should_upgrade():
             super().on_message_complete()
 
@@ -214,25 +265,50 @@ class Connection(HttpToolsProtocol):
 
     # The short way
 
-    def _is_short(self) -> bool:
+    def _is_answered_at_once(self, packet: bytes) -> bool:
+        """Answer this packet if it is a request with a head that was taken before, and no more."""
+        if self._short_way is None or not self._is_free():
+            return False
+        head = self._short_way.heads.find(packet)
         return (
-            self._short_way is not None
-            and not self._is_pending()
-            and not self.flow.write_paused
-            and self.parser.get_method() == b"POST"
-            and self.parser.get_http_version() == "1.1"
-            and self.parser.should_keep_alive()
-            and self._short_way.takes(self.url, self.headers)
+            head is not None
+            and self._short_way.opens(head)
+            and self._is_answered_shortly(head, packet[len(packet) - head.length :])
         )
 
-    def _answer_shortly(self, body: bytes) -> None:
+    def _is_free(self) -> bool:
+        return not self._is_pending() and not self.flow.write_paused
+
+    def _taken(self) -> Head | None:
+        """The head that was read, if it takes the short way."""
+        if (
+            self._short_way is None
+            or not self._is_free()
+            or self.parser.get_method() != b"POST"
+            or self.parser.get_http_version() != "1.1"
+            or not self.parser.should_keep_alive()
+        ):
+            return None
+        head = self._short_way.takes(self.url, self.headers)
+        return head if head is not None and self._short_way.opens(head) else None
+
+    def _finish_shortly(self, body: bytes) -> None:
         assert self._short_way is not None
-        answer = self._short_way.answer(self.url, body)
-        if answer is None:
+        assert self._short_head is not None
+        if self._packet is not None:
+            self._short_way.heads.keep(self._packet, self._short_head, body)
+        if not self._is_answered_shortly(self._short_head, body):
             self._go_the_usual_way()
             super().on_body(body)
             super().on_message_complete()
-        elif isinstance(answer, Coming):
+
+    def _is_answered_shortly(self, head: Head, body: bytes) -> bool:
+        """Answer it, now or later; False: the routes are to."""
+        assert self._short_way is not None
+        answer = self._short_way.answer(head, body)
+        if answer is None:
+            return False
+        if isinstance(answer, Coming):
             cycle: Any = _Awaited()  # Any: all that is asked of uvicorn's own
             cycle.keep_alive = not self._is_last
             self.cycle = cycle
@@ -243,6 +319,7 @@ class Connection(HttpToolsProtocol):
             self._write(answer, keep_alive=not self._is_last)
             self._since_s = self.loop.time()
             self.server_state.total_requests += 1
+        return True
 
     def _answer_later(
         self,
