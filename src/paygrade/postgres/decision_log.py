@@ -63,6 +63,23 @@ class DecisionRows:
         )
         return tuple([_logged(row) async for row in cursor])
 
+    async def latest(
+        self, *, since: datetime | None = None, before: tuple[datetime, str] | None = None, limit: int
+    ) -> tuple[LoggedDecision, ...]:
+        """Of all accounts, the latest first: those made after `since`, with `before` those that come after it in this
+        order."""
+        at, id = before if before is not None else (None, None)
+        cursor = await self._connection.execute(
+            f"""
+            select {_COLUMNS} from decision_log
+            where (%(since)s::timestamptz is null or at > %(since)s)
+              and (%(at)s::timestamptz is null or (at, id) < (%(at)s, %(id)s))
+            order by at desc, id desc limit %(limit)s
+            """,
+            {"since": since, "at": at, "id": id, "limit": limit},
+        )
+        return tuple([_logged(row) async for row in cursor])
+
     async def find(self, account: str, id: str) -> LoggedDecision | None:
         cursor = await self._connection.execute(
             f"select {_COLUMNS} from decision_log where account = %s and id = %s", (account, id)
