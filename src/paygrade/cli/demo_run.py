@@ -105,6 +105,7 @@ def standing(
             stripe_api_base=provider.url,
             webhook_secrets=(secret,),
             clock_url=provider.url,
+            decision_log="denials",
         )
         parts.enter_context(_serving(settings, database_url, key))
         _done(began, f"Paygrade's API at {api_url}")
