@@ -154,8 +154,16 @@ async def show_decision(
 def fields(again: decision_log.DecisionReplay) -> list[Field]:
     """Those of the answer that say something in any of the three."""
     differs = {*again.differs_believed, *again.differs_true}
-    three = (again.decision.outcome, again.believed, again.true)
-    rows = [Field(words(name), *(_shown(each, name) for each in three), differs=name in differs) for name in FIELDS]
+    rows = [
+        Field(
+            words(name),
+            _shown(again.decision.outcome, name),
+            _shown(again.believed, name),
+            _shown(again.true, name),
+            name in differs,
+        )
+        for name in FIELDS
+    ]
     return [row for row in rows if row.differs or {row.logged, row.believed, row.true} - {"–", "no"}]
 
 
