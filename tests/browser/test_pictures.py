@@ -78,6 +78,8 @@ def test_pictures_of_the_docs_are_taken_and_are_small(house: House, chromium: An
             ("billing-sync", "/console/sync?every=true"),
         ):
             assert its.page.goto(f"{api.url}{path}").status == 200, path
+            # What only the demo has.
+            its.page.evaluate("document.querySelector('.top a[href$=simulator]').remove()")
             _take(its, folder / f"{name}.webp")
         its.close()
         customer = Looked(chromium.new_context(viewport={"width": 1440, "height": HEIGHT}, color_scheme="light"))

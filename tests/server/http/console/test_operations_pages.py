@@ -176,8 +176,7 @@ def test_updates_are_read_from_the_end_and_as_they_come(api: Api, browsers: Brow
 def test_what_was_answered_is_listed_as_it_comes_and_asked_again(api: Api, browsers: Browsers) -> None:
     viewer = browsers["viewer"]
     api.ok("POST", "/v1/check", json={"account": "acme", "feature": "audit_log", "member": "ann", "quantity": 3})
-    page = eventually(lambda: (its := viewer.page("/console/developers/decisions")).one("tbody").every("tr") and its)
-    [row] = page.one("tbody").every("tr")
+    [row] = eventually(lambda: viewer.page("/console/developers/decisions").one("tbody").every("tr"))
     assert row.text.startswith("Denied: not in plan 3 audit_log for ann, by check acme")
     one = row.one("th").one("a")["href"]
     with viewer.stream("GET", "/console/developers/decisions/tail?since=2026-01-01T00:00:00Z") as answer:

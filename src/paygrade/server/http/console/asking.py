@@ -18,7 +18,7 @@ from paygrade.server.http.parameters import text
 from paygrade.server.operations.accounts.access import Explanation, explain
 from paygrade.server.operations.decision_log import logged_around
 
-KNOWLEDGE = (("", "What was known then"), ("now", "What is known now"))
+KNOWLEDGE = (("", "Known then"), ("now", "Known now"))
 """By what the past is looked at."""
 By = Annotated[str, text("`now`: the past by what is known now; else by what was known then.")]
 _MINUTE, LOGGED = timedelta(minutes=1), 5

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from paygrade.billing.audit_chain import AuditFilter
 from paygrade.server.http.auth import scopes_of
 from paygrade.server.http.console.access_view import feature_row
-from paygrade.server.http.console.asking import KNOWLEDGE, Answered, By, answer, read_question
+from paygrade.server.http.console.asking import Answered, By, answer, read_question
 from paygrade.server.http.console.course import course
 from paygrade.server.http.console.history import deed, override_words, recent
 from paygrade.server.http.console.rendering import link, page
@@ -97,7 +97,6 @@ async def account_page(
         account=found.account,
         as_of=at if as_of else None,
         by=by if at < now else "now",
-        knowledge=KNOWLEDGE,
         features=[row for row in rows if not row.found.is_credit],
         credits=[row for row in rows if row.found.is_credit],
         course=course(found, at),
