@@ -120,6 +120,7 @@ def test_accounts_are_found_by_name_and_left_out_by_plan_state_and_finding(admin
     assert keys("?finding=any") == ["hooli"]
     assert keys("?after=oscorp") == ["pied", "wonka"]
     assert keys("?q=nobody-of-this-name") == []
+    assert admin.get("/console/accounts?q=pied").headers["location"] == "/console/accounts/pied"
     assert admin.page("/console/accounts?state=rich", 400).one("h1")
     views = admin.page("/console/accounts?state=grace").one("nav", aria_label="Views")
     assert [view.text for view in views.every("a", aria_current="page")] == ["Grace"]

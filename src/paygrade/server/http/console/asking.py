@@ -68,7 +68,7 @@ async def answer(context: Context, question: Question) -> Answered:
     now = context.clock.now()
     at = question.at or now
     explained = await _explained(context, question, at=at, now=now)
-    then = abs(now - at) > timedelta(seconds=1)
+    then, past = abs(now - at) > timedelta(seconds=1), question.at is not None and at < now
     told, tone = told_of(explained.decision)
     links = sorted(map(link_of, explained.candidates), key=lambda each: _KINDS.index(each.source.kind))
     return Answered(
@@ -79,8 +79,8 @@ async def answer(context: Context, question: Question) -> Answered:
         tuple(links),
         _sums(explained.decision),
         (await _explained(context, question, at=now, now=now)).decision if then else None,
-        (await _explained(context, question, at=at, now=now, believed=False)).decision if then and at < now else None,
-        await _logged(context, question, at) if then and at < now else (),
+        (await _explained(context, question, at=at, now=now, believed=False)).decision if past else None,
+        await _logged(context, question, at) if past else (),
     )
 
 

@@ -17,7 +17,7 @@ from paygrade.server.http.console.access_view import told_of
 from paygrade.server.http.console.asking import asked_of
 from paygrade.server.http.console.rendering import link, page
 from paygrade.server.http.console.screens import read_moment, screen
-from paygrade.server.http.console.wording import shown_value, words
+from paygrade.server.http.console.wording import sentence, shown_value, words
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.parameters import text
 from paygrade.server.http.streams import HEADERS, RETRY_MS, Listening
@@ -145,7 +145,8 @@ async def show_decision(
         account=account,
         logged=logged,
         again=again,
-        answers=[told_of(each) for each in (logged.outcome, again.believed, again.true)],
+        answer=told_of(logged.outcome),
+        told=sentence(again.believed.message) if not again.differs_believed else asked_of(logged),
         fields=fields(again),
         asked=asked_of(logged),
     )
