@@ -5,6 +5,7 @@
 import os
 import re
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ pytestmark = needed
 
 ONLY = os.environ.get("ONLY", "")
 """Addresses with one of these in them alone, with commas between."""
+AT = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
 ROLES = ("admin",) if SHORT else ("admin", "finance", "viewer")
 
 
@@ -38,6 +40,9 @@ def paths(known: dict[str, str]) -> list[str]:
     found += [
         "/console/plans?kind=add-ons", "/console/plans?version=2&against=1", "/console/plans/versions?old=1&new=2",
         f"/console/accounts/{ACCOUNT}/credits/ai_credits", f"/console/accounts/{ACCOUNT}/compare?every=yes",
+        f"/console/accounts/{ACCOUNT}/decisions", f"/console/accounts/{ACCOUNT}/decisions/{known.get('logged')}",
+        f"/console/accounts/{ACCOUNT}/compare?first={AT}&second={AT}&second_by=now&every=yes",
+        f"/console/accounts/{ACCOUNT}?by=now&as_of={AT}&feature=audit_log&at={AT}",
         "/console/features/ai_credits", "/console/sync/events?id=evt_nothing", "/console/approvals?state=all",
         f"/console/sync/reports?account={ACCOUNT}",
         "/console/plan-changes?view=to_come", "/console/plan-changes?view=applied", "/console/sync?every=true",
