@@ -60,6 +60,7 @@ def fill(house: House) -> None:
 def names(api: Api) -> dict[str, str]:
     """What stands for the parameters of paths."""
     changes = api.ok("GET", "/v1/accounts/customer-02/plan-changes")["changes"]
+    logged = api.ok("GET", f"/v1/accounts/{ACCOUNT}/decision-log")["decisions"][0]
     return {
         "plan": "pro",
         "migration": str(api.ok("GET", "/v1/catalog/migrations")["migrations"][0]["id"]),
@@ -68,7 +69,8 @@ def names(api: Api) -> dict[str, str]:
         "account": ACCOUNT if not changes else "customer-02",
         "change": changes[0]["id"],
         "feature": FEATURE,
-        "logged": api.ok("GET", f"/v1/accounts/{ACCOUNT}/decision-log")["decisions"][0]["id"],
+        "logged": logged["id"],
+        "logged_at": logged["at"],
     }
 
 
