@@ -130,6 +130,8 @@ def _pages(api: Api, accounts: int) -> Iterator[tuple[str, Iterator[str]]]:
     yield "Audit of an account", of("/audit?account=@")
     yield "Audit by action", of("/audit?action=account.put")
     yield "Developers", of("/developers")
+    yield "Decisions", of("/developers/decisions")
+    yield "Decisions of an account", of("/accounts/@/decisions")
     yield "Settings", of("/settings")
     yield "Explain", of("/explain")
 
