@@ -14,7 +14,8 @@ from paygrade.server.http.console.sending import Sending, make_key, send
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.parameters import flag, number
 from paygrade.server.http.problems import KINDS
-from paygrade.server.operations.sync import inbox, repair
+from paygrade.server.operations.sync import repair
+from paygrade.server.operations.sync.glance import sync_glance
 from paygrade.values.errors import Refused, Unavailable
 
 SHOWN = 50
@@ -56,7 +57,7 @@ async def read_again(account: FromPath[str], request: HttpRequest, context: InCo
 @screen("/sync/sweeps/{sweep:str}", scope="billing:read")
 async def show_sweep(sweep: FromPath[str], request: HttpRequest, context: InContext) -> Response[str]:
     found = await repair.load_sweep(context.store, id=_number(sweep))
-    status = await inbox.sync_status(context.store, context.provider, now=context.clock.now())
+    status = await sync_glance(context.store, context.provider, now=context.clock.now())
     return page(request, "sweep.html", sweep=found, expected=status.repair.subscriptions)
 
 
@@ -83,7 +84,7 @@ async def _sync(
     before: int | None = None,
     error: Refused | Unavailable | None = None,
 ) -> Response[str]:
-    status = await inbox.sync_status(context.store, context.provider, now=context.clock.now())
+    status = await sync_glance(context.store, context.provider, now=context.clock.now())
     drift = await repair.list_drift(context.store, open_only=not every, before=before, limit=SHOWN)
     return page(
         request,
