@@ -6,17 +6,19 @@ They are taken wherever the long form runs, into a folder of the test's own, so 
 import base64
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from paygrade.cli.demo_past import PAST, live
 from paygrade.cli.demo_run import KEY, House, standing
 from paygrade.cli.demo_usage import events, report
-from support.chromium import launched, needed
+from support.chromium import needed
 from support.looking import HEIGHT, SHORT, Looked, expect, signed_in
 from support.server_process import Api
 
@@ -54,10 +56,19 @@ def kestrel() -> Iterator[House]:
         yield house
 
 
-def test_pictures_of_the_docs_are_taken_and_are_small(tmp_path: Path) -> None:
+@pytest.fixture
+def house() -> Iterator[House]:
+    """In a thread: where there is a browser, there is an event loop, and the company wants to start its own."""
+    stack = ExitStack()
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(stack.enter_context, kestrel()).result()
+        thread.submit(stack.close).result()
+
+
+def test_pictures_of_the_docs_are_taken_and_are_small(house: House, chromium: Any, tmp_path: Path) -> None:
     folder = Path(os.environ.get("PICTURES") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
-    with kestrel() as house, Api(house.api_url, KEY) as api, launched() as chromium:
+    with Api(house.api_url, KEY) as api:
         its = signed_in(chromium, api, "admin", "Kim")
         [change] = api.ok("GET", "/v1/accounts/quarry/plan-changes")["changes"][:1]
         for name, path in (
@@ -67,6 +78,8 @@ def test_pictures_of_the_docs_are_taken_and_are_small(tmp_path: Path) -> None:
             ("billing-sync", "/console/sync?every=true"),
         ):
             assert its.page.goto(f"{api.url}{path}").status == 200, path
+            # What only the demo has.
+            its.page.evaluate("document.querySelector('.top a[href$=simulator]').remove()")
             _take(its, folder / f"{name}.webp")
         its.close()
         customer = Looked(chromium.new_context(viewport={"width": 1440, "height": HEIGHT}, color_scheme="light"))

@@ -52,12 +52,15 @@ def fill(house: House) -> None:
     url = "https://example.invalid/webhooks"
     api.ok("POST", "/v1/webhook-endpoints", json={"url": url, "description": "The product's own"})
     api.ok("POST", "/v1/sync/sweep", json={"dry_run": True})
+    api.ok("POST", "/v1/check", json={"account": ACCOUNT, "feature": "audit_log", "member": "ada"})
+    _wait(lambda: api.ok("GET", f"/v1/accounts/{ACCOUNT}/decision-log")["decisions"])
     _wait(lambda: api.ok("GET", f"/v1/accounts/{ACCOUNT}/updates")["updates"])
 
 
 def names(api: Api) -> dict[str, str]:
     """What stands for the parameters of paths."""
     changes = api.ok("GET", "/v1/accounts/customer-02/plan-changes")["changes"]
+    logged = api.ok("GET", f"/v1/accounts/{ACCOUNT}/decision-log")["decisions"][0]
     return {
         "plan": "pro",
         "migration": str(api.ok("GET", "/v1/catalog/migrations")["migrations"][0]["id"]),
@@ -66,6 +69,8 @@ def names(api: Api) -> dict[str, str]:
         "account": ACCOUNT if not changes else "customer-02",
         "change": changes[0]["id"],
         "feature": FEATURE,
+        "logged": logged["id"],
+        "logged_at": logged["at"],
     }
 
 

@@ -3,14 +3,17 @@
 import asyncio
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import conninfo, sql
 
 from paygrade.postgres.migrate import migrate
+
+T = TypeVar("T")
 
 _templates: dict[str, str] = {}
 """For each server: the database that this process has migrated, which nobody connects to any more."""
@@ -45,10 +48,15 @@ def _template(postgres_url: str) -> str:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
     url = conninfo.make_conninfo(postgres_url, dbname=name)
-    # In a thread: whoever asks may be in an event loop.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, migrate(url)).result()
+    run_aside(migrate(url))
     return name
+
+
+def run_aside(steps: Coroutine[Any, Any, T]) -> T:
+    """Run it in a thread of its own: whoever asks may be in an event loop, as all are who have a browser. Any: what it
+    yields and is sent."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, steps).result()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A real server over a real database, reached over HTTP: one for each file of tests."""
 
-import asyncio
 import re
 import threading
 import time
@@ -21,7 +20,7 @@ from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.http.protocol import configure
 from paygrade.server.process.settings import Settings
 from support.cluster import free_ports
-from support.databases import migrated_database
+from support.databases import migrated_database, run_aside
 from support.waiting import pause_s
 
 KEY = "sk_test_of_the_server"
@@ -105,7 +104,7 @@ def serving(
 ) -> Iterator[Api]:
     """The application these settings describe, in a thread, on this port or a free one; `around` may wrap it, and
     `patience_s` is how long it waits for requests when it ends."""
-    asyncio.run(wiring.apply_migrations(database_url))
+    run_aside(wiring.apply_migrations(database_url))
     document = read_catalog(SAMPLE) if catalog else None
     app = wiring.application(settings, database_url=database_url, key=KEY, document=document)
     server = uvicorn.Server(configure(around(app), port=port, patience_s=patience_s))

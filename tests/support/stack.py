@@ -56,6 +56,7 @@ def house(postgres_url: str) -> Iterator[House]:
                 webhook_secrets=(provider.secret,),
                 clock_url=provider.url,
                 sweep_every=None,
+                decision_log="denials",
             ),
             database_url,
         ) as api,

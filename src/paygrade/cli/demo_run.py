@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import click
@@ -105,6 +106,9 @@ def standing(
             stripe_api_base=provider.url,
             webhook_secrets=(secret,),
             clock_url=provider.url,
+            decision_log="denials",
+            # One's own program listens on this machine, too.
+            webhook_allow=(ip_network("127.0.0.0/8"),),
         )
         parts.enter_context(_serving(settings, database_url, key))
         _done(began, f"Paygrade's API at {api_url}")

@@ -45,7 +45,10 @@ class ByHand(Struct, frozen=True):
 
 
 class Try(Struct, frozen=True):
+    """`page`: where the console shows the same, as a path."""
+
     title: str
+    page: str
     steps: tuple[Command | ByHand, ...]
 
 
@@ -56,19 +59,20 @@ def tries(house: House, now: datetime) -> tuple[Try, ...]:
 
 def _questions(earlier: str) -> tuple[Try, ...]:
     """What changes nothing."""
+    asked = f"/console/explain?account=hooli&feature=api_calls&at={earlier}"
     return (
-        Try("See who needs attention", (
+        Try("See who needs attention", "/console", (
             Command("paygrade accounts list --finding any", "fjord"),
             Command("paygrade accounts list --state past_due", "hooli"),
         )),
-        Try("Ask why: hooli has not paid, so it can read and not write", (
+        Try("Ask why: hooli has not paid, so it can read and not write", "/console/accounts/hooli", (
             Command("paygrade check hooli exports", "[grace]"),
             Command("paygrade explain hooli api_calls", "step 2 of 3"),
         )),
-        Try("Ask about the past: it could, before the payment failed", (
+        Try("Ask about the past: it could, before the payment failed", asked, (
             Command(f"paygrade explain hooli api_calls --at {earlier}", "hooli can use api_calls"),
         )),
-        Try("See what was used, and which credits go first", (
+        Try("See what was used, and which credits go first", "/console/usage?account=acme&feature=tokens", (
             Command("paygrade accounts usage acme --feature tokens --group-by model", "large"),
             Command("paygrade accounts balance acme ai_credits", "launch_2026"),
         )),
@@ -80,25 +84,25 @@ def _changes(page: str) -> tuple[Try, ...]:
     bought = "paygrade accounts checkout newco --plan pro --interval monthly --quantity seats=3"
     use_sdk = """python -c 'from paygrade import Paygrade; print(Paygrade().check("newco", "exports").message)'"""
     return (
-        Try("Buy, and watch access appear", (
+        Try("Buy, and watch access appear", "/console/updates?account=newco", (
             ByHand("in a third terminal, after the same export: paygrade updates follow --account newco"),
             Command(f"{bought} --success-url {page} --cancel-url {page}", "/c/pay/"),
             ByHand("open the page it prints, and pay", _buy),
             Command("paygrade check newco exports", "newco can use exports"),
             Command(use_sdk, "newco can use exports"),
         )),
-        Try("Use the last units, then upgrade: what was used stays used", (
+        Try("Use the last units, then upgrade: what was used stays used", "/console/accounts/globex", (
             Command("paygrade consume globex api_calls -n 500", "[limit_reached]", code=1),
             Command("paygrade accounts quote globex --plan pro --quantity seats=2", "due now"),
             Command("paygrade accounts change globex --quote quote_…", "applied"),
             Command("paygrade consume globex api_calls -n 500", "used 500"),
         )),
-        Try("Take a downgrade back: quarry has 12 members, and Starter 5 seats", (
+        Try("Take a downgrade back: quarry has 12 members, and Starter 5 seats", "/console/plan-changes?view=to_come", (
             Command("paygrade accounts changes quarry", "scheduled"),
             Command("paygrade accounts members quarry", "12 of 12 seats taken"),
             Command("paygrade accounts take-back quarry chg_…", "canceled"),
         )),
-        Try("Confirm at the bank: meridian's upgrade waits for that", (
+        Try("Confirm at the bank: meridian's upgrade waits for that", "/console/accounts/meridian", (
             Command("paygrade accounts changes meridian", "pending"),
             Command("paygrade accounts changes meridian chg_…", "to be paid at"),
             ByHand("open the page it prints, and pay with Visa 4242", _pay),
@@ -110,7 +114,7 @@ def _changes(page: str) -> tuple[Try, ...]:
 def _mishaps(house: House) -> tuple[Try, ...]:
     """What the simulator's weather and its clock do."""
     return (
-        Try("Lose every webhook: hooli pays, and Paygrade finds out all the same", (
+        Try("Lose every webhook: hooli pays, and Paygrade finds out all the same", "/console/sync", (
             Command("paygrade simulator weather drop=1", "drop"),
             Command(f"paygrade accounts billing-portal hooli --return-url {house.provider.url}", "/p/session/"),
             ByHand("open the page it prints, open the invoice that is due, and pay with Visa 4242", _pay_overdue),
@@ -119,7 +123,7 @@ def _mishaps(house: House) -> tuple[Try, ...]:
             Command("paygrade check hooli api_calls", "hooli can use api_calls"),
             Command("paygrade simulator weather calm", "calm"),
         )),
-        Try("Turn the clock: lumen's trial ends, and so does harbor's override", (
+        Try("Turn the clock: lumen's trial ends, and so does harbor's override", "/console/simulator", (
             Command("paygrade simulator advance 2d", "it is now"),
             Command("paygrade check lumen audit_log", "lumen can't use audit_log", code=1),
             Command("paygrade check harbor custom_models", "harbor can't use custom_models", code=1),
@@ -227,12 +231,13 @@ def show(house: House, now: datetime) -> None:
     variables = " ".join(f"{name}={value}" for name, value in environment(house).items())
     path = Path(sys.executable).parent.absolute()
     click.echo()
-    click.secho("  Ten things to try, in another terminal:", bold=True)
+    click.secho("  Ten things to try, in the console and in another terminal:", bold=True)
     click.secho(f"     export PATH={path}:$PATH {variables}", fg="cyan")
     click.echo("     (in place of quote_… and chg_…, type the id that the command before it printed)")
     for number, one in enumerate(tries(house, now), start=1):
         click.echo()
         click.secho(f"  {number}. {one.title}", bold=True)
+        click.echo(f"     in the console: {house.api_url}{one.page}")
         for step in one.steps:
             if isinstance(step, ByHand):
                 click.echo(f"     → {step.says}")

@@ -19,8 +19,8 @@ from paygrade.cli.demo_situations import SITUATIONS
 from paygrade.cli.demo_usage import Event as UsageEvent
 from paygrade.cli.demo_usage import events, first, report
 
-CONSOLE = "/console"
-"""The path of the console, such as `/console`; empty as long as there is none."""
+VISITOR = "kim@kestrel.example"
+"""Who signs in to the console."""
 LINE_EVERY = 50_000
 SWEEP_EVERY = timedelta(days=30)
 """The clock leaps: a sweep a day would be one for each leap."""
@@ -54,8 +54,9 @@ def visit(*, once: bool, seed: int, count: int) -> dict[str, Any]:
 def _addresses(house: House) -> None:
     click.echo()
     click.secho("  Kestrel, a document-AI API, on Paygrade", bold=True)
-    if CONSOLE:
-        click.echo(f"    console  {house.api_url}{CONSOLE}")
+    asked = {"email": VISITOR, "name": "Kim", "role": "admin"}
+    password = house.stage.call("POST", "/v1/people", json=asked)["password"]
+    click.echo(f"    console  {house.api_url}/console    sign in as {VISITOR} with {password}")
     click.echo(f"    API      {house.api_url}    key {KEY}    {house.api_url}/openapi.json")
     click.echo(f"    Stripe   {house.provider.url}    the simulator: customers, subscriptions, deliveries")
     click.echo()

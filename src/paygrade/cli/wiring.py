@@ -41,6 +41,7 @@ from paygrade.server.process.outbound import Guard, Sender
 from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings, read_portal_settings
 from paygrade.server.process.scopes import opened_by
 from paygrade.server.process.settings import Settings
+from paygrade.server.process.simulator import Simulator
 from paygrade.server.state.api_keys import KEYS_MAX, ApiKeys
 from paygrade.server.state.decision_log import DecisionLog
 from paygrade.server.state.oidc_provider import OidcProvider
@@ -212,6 +213,7 @@ def application(
         log_in_provider=OidcProvider(settings.oidc) if settings.oidc is not None else None,
         personal_properties=settings.personal_properties,
         decision_log=decision_log(settings, metrics),
+        simulator=Simulator(settings.clock_url) if settings.clock_url is not None else None,
         trusted_proxies=settings.trusted_proxies,
         second_person=settings.second_person,
         schema_pending=partial(pending_migrations, database_url),

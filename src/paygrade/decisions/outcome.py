@@ -47,6 +47,11 @@ class LoggedDecision(Struct, frozen=True):
     outcome: DecisionOutcome
 
 
+def id_at(at: datetime) -> str:
+    """What the ids of decisions made at this instant begin with: ids are in the order of their instants."""
+    return f"dec_{int(at.timestamp() * 1_000_000):014x}"
+
+
 def outcome_of(decision: Decision) -> DecisionOutcome:
     return DecisionOutcome(**{name: getattr(decision, name) for name in DecisionOutcome.__struct_fields__})
 

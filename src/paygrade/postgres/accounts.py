@@ -18,6 +18,7 @@ from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Subscription
 from paygrade.billing.past import Learned
 from paygrade.postgres import columns
+from paygrade.postgres.sizes import FEW, about
 from paygrade.values.states import TERMINAL
 
 _LINKS_LOCK = 4710_0003
@@ -327,6 +328,11 @@ class Accounts:
         row = await cursor.fetchone()
         assert row is not None
         return int(row[0])
+
+    async def about_subscriptions(self, provider: str) -> int:
+        """The same, but if there are many as last estimated, and of all providers."""
+        found = await about(self._connection, "subscriptions")
+        return found if found >= FEW else await self.count_subscriptions(provider)
 
     async def subject_of(self, subscription: str) -> str | None:
         """The subject that has this subscription, as last read."""

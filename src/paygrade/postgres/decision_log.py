@@ -63,6 +63,24 @@ class DecisionRows:
         )
         return tuple([_logged(row) async for row in cursor])
 
+    async def latest(
+        self, *, since: datetime | None = None, before: tuple[datetime, str] | None = None, limit: int
+    ) -> tuple[LoggedDecision, ...]:
+        """Of all accounts, the latest first: those made after `since`, with `before` those that come after it in this
+        order."""
+        # Each its own statement: a plan for all of them could not begin in the middle of the index.
+        after = "at > %(since)s" if since is not None else "true"
+        at, id = before if before is not None else (None, None)
+        then = "(at, id) < (%(at)s, %(id)s)" if before is not None else "true"
+        cursor = await self._connection.execute(
+            f"""
+            select {_COLUMNS} from decision_log where {after} and {then}
+            order by at desc, id desc limit %(limit)s
+            """,
+            {"since": since, "at": at, "id": id, "limit": limit},
+        )
+        return tuple([_logged(row) async for row in cursor])
+
     async def find(self, account: str, id: str) -> LoggedDecision | None:
         cursor = await self._connection.execute(
             f"select {_COLUMNS} from decision_log where account = %s and id = %s", (account, id)

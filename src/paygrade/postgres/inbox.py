@@ -11,6 +11,8 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from paygrade.postgres.sizes import about
+
 _STATES = {
     "waiting": "i.handled_at is null and s.error is null",
     "failing": "i.handled_at is null and s.error is not null",
@@ -153,6 +155,17 @@ class Inbox:
         row = await cursor.fetchone()
         assert row is not None
         return row[0], row[1], row[2]
+
+    async def about(self) -> tuple[int, int, datetime | None]:
+        """The same, but how many are kept is counted about."""
+        cursor = await self._connection.execute(
+            """
+            select (select count(*) from inbox where handled_at is null), (select max(received_at) from inbox)
+            """
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return await about(self._connection, "inbox"), row[0], row[1]
 
     async def purge(self, *, kept: timedelta, at: datetime) -> int:
         """Forget events that were handled and are older than `kept`; returns how many."""

@@ -3,7 +3,7 @@
 Law: of a session its SHA-256 is kept, of a password what Argon2id made of it; nobody is shown either.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -118,6 +118,10 @@ class People:
 
     async def close(self, hash: str) -> None:
         await self._connection.execute("delete from sessions where hash = %s", (hash,))
+
+    async def prolong(self, hash: str, by: timedelta) -> None:
+        """Let a session end so much later."""
+        await self._connection.execute("update sessions set expires_at = expires_at + %s where hash = %s", (by, hash))
 
     async def close_all(self, person: str, *, but: str = "") -> None:
         """End their sessions; of `but`, its hash, the one that stays."""

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.facts import Body
 from paygrade.postgres.claims import GIVEN_BACK, Candidate, Claims, given_back
+from paygrade.postgres.sizes import about
 
 _bodies: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
 
@@ -197,6 +198,22 @@ class Subjects(Claims[Claim]):
         row = await cursor.fetchone()
         assert row is not None
         return row[0], row[1], row[2]
+
+    async def about(self) -> int:
+        """How many subjects there are, about."""
+        return await about(self._connection, "subjects")
+
+    async def waiting(self) -> tuple[int, float | None]:
+        """How many subjects wait, and for how many seconds the first of them has."""
+        cursor = await self._connection.execute(
+            """
+            select count(*), extract(epoch from clock_timestamp() - min(marked_at))::float8
+            from subjects where dirty > synced
+            """
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return row[0], row[1]
 
     async def failing(self, limit: int) -> tuple[tuple[str, str, int, datetime | None], ...]:
         """Subjects that could not be read, the most stubborn first: error, failures in a row, next try."""

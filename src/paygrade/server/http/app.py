@@ -78,6 +78,7 @@ from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Sender
 from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings
 from paygrade.server.process.second_person import MoneyKind
+from paygrade.server.process.simulator import Simulator
 from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.decision_log import DecisionLog
 from paygrade.server.state.oidc_provider import OidcProvider
@@ -268,6 +269,7 @@ def create_app(
     log_in_provider: OidcProvider | None = None,
     personal_properties: tuple[str, ...] = (),
     decision_log: DecisionLog | None = None,
+    simulator: Simulator | None = None,
     trusted_proxies: Sequence[Network] = (),
     second_person: frozenset[MoneyKind] = frozenset(),
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
@@ -302,6 +304,7 @@ def create_app(
         second_person=second_person,
         personal_properties=personal_properties,
         decision_log=decision_log,
+        simulator=simulator,
         ready=partial(_missing, clock, schema_pending, tasks),
     )
 

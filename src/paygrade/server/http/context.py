@@ -24,6 +24,7 @@ from paygrade.server.process.outbound import Sender
 from paygrade.server.process.passwords import Passwords
 from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings
 from paygrade.server.process.second_person import MoneyKind
+from paygrade.server.process.simulator import Simulator
 from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.decision_log import DecisionLog
 from paygrade.server.state.oidc_provider import OidcProvider
@@ -85,6 +86,8 @@ class Context(Struct, frozen=True):
     stream_tokens: StreamTokens = field(default_factory=StreamTokens)
     decision_log: DecisionLog | None = None
     """What keeps decisions; None: nothing does."""
+    simulator: Simulator | None = None
+    """What the clock follows; None: it is the system's."""
 
     def note_decision(self, decision: Decision) -> None:
         """Count what was decided, and add it to the trace."""

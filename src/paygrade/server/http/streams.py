@@ -26,14 +26,20 @@ class Listening:
     whether the key it was opened with counts still."""
 
     def __init__(
-        self, follower: Follower, clock: Clock, *, until: datetime | None, counts: Callable[[], bool] = lambda: True
+        self,
+        follower: Follower,
+        clock: Clock,
+        *,
+        until: datetime | None,
+        counts: Callable[[], bool] = lambda: True,
+        beat_s: float = BEAT_S,
     ) -> None:
-        self._follower, self._clock, self._until, self._counts = follower, clock, until, counts
+        self._follower, self._clock, self._until, self._counts, self._beat_s = follower, clock, until, counts, beat_s
 
     async def next(self, date: datetime | None) -> tuple[bytes, tuple[str, ...]] | None:
         """The next event, and which accounts changed by it. None: it is time to look at the time, since this date has
-        come, the clock was moved, or `BEAT_S` has passed. Raises EOFError where the stream ends."""
-        now, patience_s = self._clock.now(), BEAT_S
+        come, the clock was moved, or `beat_s` has passed. Raises EOFError where the stream ends."""
+        now, patience_s = self._clock.now(), self._beat_s
         if self._until is not None and now >= self._until and (date is None or now < date):
             raise EOFError
         for instant in (date, self._until):

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.message import DecisionView, shown
-from paygrade.decisions.outcome import LoggedDecision, differences, outcome_of
+from paygrade.decisions.outcome import LoggedDecision, differences, id_at, outcome_of
 from paygrade.server.operations.accounts.access import known_at
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.operations.paging import cut, read_place
@@ -29,6 +29,14 @@ class LoggedDecisions(Struct, frozen=True):
     next: str | None
 
 
+class LatestDecisions(Struct, frozen=True):
+    """Logged decisions of all accounts, the latest first. `next` is the `before` of the next page; None: this is the
+    last one."""
+
+    decisions: tuple[LoggedDecision, ...]
+    next: str | None
+
+
 class DecisionReplay(Struct, frozen=True):
     """A logged decision, asked again at its instant: `believed` by what was known then, `true` by what is known now.
     `differs_believed` and `differs_true` name what of each is not as it was answered."""
@@ -41,7 +49,13 @@ class DecisionReplay(Struct, frozen=True):
 
 
 async def list_logged(
-    store: "Store", *, account: str, feature: str | None, before: str | None, limit: int
+    store: "Store",
+    *,
+    account: str,
+    feature: str | None,
+    before: str | None,
+    limit: int,
+    until: datetime | None = None,
 ) -> LoggedDecisions:
     """List logged decisions.
 
@@ -51,11 +65,38 @@ async def list_logged(
     place = read_place(before, tuple[str], name="before")
     async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
-        found = await tx.decision_log.page(
-            account, feature=feature, before=place[0] if place is not None else None, limit=limit + 1
-        )
+        # An id begins with its instant.
+        end = place[0] if place is not None else id_at(until) if until is not None else None
+        found = await tx.decision_log.page(account, feature=feature, before=end, limit=limit + 1)
     page, more = cut(found, limit, lambda one: (one.id,))
     return LoggedDecisions(account, page, more)
+
+
+async def logged_around(
+    store: "Store", *, account: str, feature: str, at: datetime, reach: timedelta, limit: int
+) -> tuple[LoggedDecision, ...]:
+    """What was answered on a feature up to `reach` before and after an instant, the latest first; none of an account
+    that isn't known."""
+    async with store.reading() as tx:
+        found = await tx.decision_log.page(account, feature=feature, before=id_at(at + reach), limit=limit)
+    return tuple(each for each in found if each.at >= at - reach)
+
+
+async def latest_logged(store: "Store", *, before: str | None, limit: int) -> LatestDecisions:
+    """What was answered last, whichever account was asked about. Refused `invalid_query`."""
+    place = read_place(before, tuple[datetime, str], name="before")
+    async with store.reading() as tx:
+        found = await tx.decision_log.latest(before=place, limit=limit + 1)
+    page, more = cut(found, limit, lambda one: (one.at, one.id))
+    return LatestDecisions(page, more)
+
+
+async def logged_since(store: "Store", *, at: datetime, limit: int) -> tuple[LoggedDecision, ...]:
+    """What was answered after an instant, in its order; of more than `limit`, the latest. A process writes a second
+    after it answers, so what is asked for again a moment later may have more."""
+    async with store.reading() as tx:
+        found = await tx.decision_log.latest(since=at, limit=limit)
+    return found[::-1]
 
 
 async def replay(store: "Store", *, account: str, id: str, now: datetime) -> DecisionReplay:

@@ -46,7 +46,7 @@ class Stance(Struct, frozen=True):
 
 
 class Portrait(Struct, frozen=True):
-    """An account at `as_of`, as known then."""
+    """An account at `as_of`, as known then or by what is known now."""
 
     account: AccountView
     as_of: datetime
@@ -57,10 +57,11 @@ class Portrait(Struct, frozen=True):
     versions: tuple[Version, ...]
 
 
-async def portrait(store: "Store", *, account: str, at: datetime, now: datetime) -> Portrait:
-    """Everything that decides about an account, at an instant. Refused `unknown_account`."""
+async def portrait(store: "Store", *, account: str, at: datetime, now: datetime, believed: bool = True) -> Portrait:
+    """Everything that decides about an account, at an instant: of the past by what was known then, if `believed`, or by
+    what is known now. Refused `unknown_account`."""
     async with store.transaction() as tx:
-        known, catalog, held = await known_at(tx, account, at=at, now=now, believed=True)
+        known, catalog, held = await known_at(tx, account, at=at, now=now, believed=believed)
     if not known.exists:
         raise unknown_account(account)
     then = at if at > now else known.time(at)

@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct
 
 from paygrade.decisions.decide import Decision
-from paygrade.decisions.outcome import LoggedDecision, Via, outcome_of
+from paygrade.decisions.outcome import LoggedDecision, Via, id_at, outcome_of
 from paygrade.values.errors import Unavailable
 from paygrade.values.text import KEY_LENGTH_MAX
 
@@ -111,7 +111,7 @@ class DecisionLog:
 
 
 def _row(one: _Waiting) -> LoggedDecision:
-    id = f"dec_{int(one.at.timestamp() * 1_000_000):014x}{secrets.token_hex(4)}"
+    id = f"{id_at(one.at)}{secrets.token_hex(4)}"
     # What else a client of OpenFeature says decides nothing.
     said = {name: value for name, value in (one.properties or {}).items() if isinstance(value, str | int)}
     properties = said if said and len(msgspec.json.encode(said)) <= PROPERTIES_BYTES_MAX else None

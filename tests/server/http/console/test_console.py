@@ -300,6 +300,7 @@ def test_the_screen_on_the_page_about_screens_is_one() -> None:
     person = PersonView(id="p", email="d@example.com", name="Dana", role="viewer", totp=False,
                         created_at=version.published_at, created_by="", seen_at=None)  # fmt: skip
     always = {"person": person, "may": bool, "now": version.published_at, "path": place.path, "here": place.path,
-              "current": place.path, "places": [], "theme": "", "mode": "test", "host": ""}  # fmt: skip
+              "current": place.path, "places": [], "theme": "", "mode": "test", "host": "",
+              "is_simulated": False}  # fmt: skip
     html = environment().from_string(shown["templates/versions.html"]).render(always | {"versions": [version]})
     assert parsed(html).one("table").text == "Version Published 3 Today, 09:00"

@@ -21,12 +21,15 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
-def api(postgres_url: str) -> Iterator[Api]:
+def database_url(postgres_url: str) -> Iterator[str]:
+    with migrated_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def api(database_url: str) -> Iterator[Api]:
     """A server with accounts in every situation a page tells of."""
-    with (
-        migrated_database(postgres_url) as database_url,
-        serving(Settings(sweep_every=None), database_url) as running,
-    ):
+    with serving(Settings(sweep_every=None), database_url) as running:
         _fill(running)
         _leave_unbilled(database_url)
         yield running
@@ -119,6 +122,7 @@ def test_accounts_are_found_by_name_and_left_out_by_plan_state_and_finding(admin
     assert keys("?finding=any") == ["hooli"]
     assert keys("?after=oscorp") == ["pied", "wonka"]
     assert keys("?q=nobody-of-this-name") == []
+    assert admin.get("/console/accounts?q=pied").headers["location"] == "/console/accounts/pied"
     assert admin.page("/console/accounts?state=rich", 400).one("h1")
     views = admin.page("/console/accounts?state=grace").one("nav", aria_label="Views")
     assert [view.text for view in views.every("a", aria_current="page")] == ["Grace"]
@@ -216,6 +220,27 @@ def test_two_instants_are_compared_and_what_differs_is_said(admin: Browser) -> N
     assert "Catalog 1 1 the same" in [row.text for row in same.every("tr")]
     admin.page("/console/accounts/nobody/compare", 404)
     admin.page("/console/accounts/pied/compare?first=noon", 400)
+
+
+def test_the_past_is_looked_at_by_what_was_known_then_and_by_what_is_known_now(
+    api: Api, admin: Browser, database_url: str
+) -> None:
+    api.ok("PUT", "/v1/accounts/late", json={"name": "Late"})
+    then = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
+    terms = {"version": 1, "status": "active", "items": [{"id": "i", "plan": "pro", "quantity": 3}]}
+    api.ok("PUT", "/v1/accounts/late/subscriptions/of_late", json=terms | {"anchor_at": "2026-01-31T00:00:00Z"})
+    with psycopg.connect(database_url, autocommit=True) as connection:  # as a provider says it, a day late
+        connection.execute("update facts set as_of = as_of - interval '1 day' where account = 'late'")
+    page = admin.page(f"/console/accounts/late/compare?first={then}&second={then}&second_by=now")
+    assert "Subscriptions none pro × 3: active Differs" in [row.text for row in page.every("tr")]
+    known = [each.text for each in page.one("thead").every("span", class_="sub")]
+    assert known == ["as known then", "as known now"]
+    whole = admin.page(f"/console/accounts/late?as_of={then}&by=now")
+    assert "by what is known now. By what was known then" in whole.one("main").text
+    assert whole.one("h1").one("span", class_="chip").text == "Active"
+    assert "no subscription" in admin.page(f"/console/accounts/late?as_of={then}").one("h1").text
+    told = admin.page(f"/console/explain?account=late&feature=exports&at={then}").one("div", class_="answer").text
+    assert "By what is known now it was allowed (plan): something was learned later." in told
 
 
 def test_credits_burn_down_in_a_chart_that_is_a_table(admin: Browser) -> None:

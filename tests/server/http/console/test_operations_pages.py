@@ -17,6 +17,7 @@ from paygrade.server.process.webhook_signatures import make_secret, signed_heade
 from support.databases import migrated_database
 from support.pages import Browser, Browsers, parsed
 from support.server_process import Api, serving
+from support.waiting import eventually
 
 ANCHOR = "2026-01-31T00:00:00Z"
 
@@ -29,7 +30,7 @@ def database_url(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def api(database_url: str) -> Iterator[Api]:
-    with serving(Settings(sweep_every=None), database_url) as running:
+    with serving(Settings(sweep_every=None, decision_log="denials"), database_url) as running:
         running.ok("PUT", "/v1/accounts/acme", json={"name": "Acme"})
         terms = {
             "version": 1,
@@ -170,6 +171,38 @@ def test_updates_are_read_from_the_end_and_as_they_come(api: Api, browsers: Brow
             seen += part
             if "account.plan_changed" in seen:
                 break
+
+
+def test_what_was_answered_is_listed_as_it_comes_and_asked_again(api: Api, browsers: Browsers) -> None:
+    viewer = browsers["viewer"]
+    api.ok("POST", "/v1/check", json={"account": "acme", "feature": "audit_log", "member": "ann", "quantity": 3})
+    [row] = eventually(lambda: viewer.page("/console/developers/decisions").one("tbody").every("tr"))
+    assert row.text.startswith("Denied: not in plan 3 audit_log for ann, by check acme")
+    one = row.one("th").one("a")["href"]
+    with viewer.stream("GET", "/console/developers/decisions/tail?since=2026-01-01T00:00:00Z") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        seen = ""
+        for part in answer.iter_text():
+            seen += part
+            if one in seen and "by consume" not in seen:
+                used = {"account": "acme", "feature": "api_calls", "quantity": 10**9, "id": "too many"}
+                api.ok("POST", "/v1/consume", json=used)
+            if "by consume" in seen:
+                break
+    assert seen.count(one) == 1, "each is sent once"
+    again = viewer.page(one)
+    assert "the answer is the same, by what was known then and by what is known now" in again.text
+    assert "Reason Not in plan Not in plan Not in plan the same" in [tr.text for tr in again.every("tr")]
+    api.ok("PUT", "/v1/accounts/acme/overrides/audit_log", json={"value": True, "reason": "forgotten until now"})
+    listed = viewer.page("/console/accounts/acme/decisions?feature=audit_log")
+    assert [tr.text[:19] for tr in listed.one("tbody").every("tr")] == ["Denied: not in plan"]
+    at = next(time["datetime"] for time in listed.one("tbody").every("time"))
+    assert not viewer.page(f"/console/accounts/acme/decisions?until={at[:-4]}").every("tbody")
+    asked = viewer.page(f"/console/accounts/acme?feature=audit_log&at={at}").one("section", id="why")
+    assert f"Answered then: denied at {at[11:19]} (3)." in asked.text
+    viewer.page("/console/accounts/acme/decisions/dec_nothing", 404)
+    viewer.page("/console/accounts/nobody/decisions", 404)
+    viewer.page("/console/developers/decisions?before=nothing", 400)
 
 
 def test_what_is_used_is_a_table_with_bars(api: Api, browsers: Browsers) -> None:

@@ -133,6 +133,9 @@ def _move_accounts(browsers: Browsers) -> None:
     assert "all get more" in page.text
     assert "acme" in page.one("table").text
     developer.send_form(page, where, do="roll-back")
+    with developer.stream("GET", f"{where}/tail") as told:
+        assert "event: done" in "".join(told.iter_text())
+    assert not developer.page(where).every("pg-live")
     assert "Pro" in developer.page("/console/plans/migrations").one("table").text
     assert not browsers["viewer"].page(where).every("form", action=where)
 

@@ -54,6 +54,7 @@ def test_every_language_has_the_same_texts_with_the_same_places_in_them() -> Non
             forms = text.values() if isinstance(text, dict) else [text]
             assert all(forms), (language, key)
             assert isinstance(text, dict) == isinstance(english[key], dict), (language, key)
+            assert set(re.findall(r"{\w+}", str(text))) == set(re.findall(r"{\w+}", str(english[key]))), (language, key)
 
 
 def test_a_page_of_prices_reads_what_is_on_sale_with_a_key_that_everybody_can_read(api: Api) -> None:

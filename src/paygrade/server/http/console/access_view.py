@@ -7,6 +7,7 @@ add-on, override, with what decided marked and what lost struck out.
 from msgspec import Struct
 
 from paygrade.decisions.decide import Decision
+from paygrade.decisions.outcome import DecisionOutcome
 from paygrade.entitlements.model import Source
 from paygrade.entitlements.sources import Candidate
 from paygrade.server.http.console.wording import number, shown_value, state_words
@@ -89,7 +90,7 @@ def feature_row(key: str, found: FeatureAccess) -> FeatureRow:
     return FeatureRow(key, found, told, tone, chain, cuts, by_hand)
 
 
-def told_of(decision: Decision, *, shortly: bool = False) -> tuple[str, str]:
+def told_of(decision: Decision | DecisionOutcome, *, shortly: bool = False) -> tuple[str, str]:
     """What a chip says of a decision, and its meaning."""
     if decision.allowed:
         return "Allowed" if shortly else f"Allowed {_ALLOWED.get(decision.reason, '')}".strip(), "ok"
@@ -97,7 +98,7 @@ def told_of(decision: Decision, *, shortly: bool = False) -> tuple[str, str]:
     return (told, tone) if shortly else (f"Denied: {told[:1].lower()}{told[1:]}", "stop")
 
 
-def whole_told(decision: Decision) -> str:
+def whole_told(decision: Decision | DecisionOutcome) -> str:
     """What is said of a decision where another stands beside it: `Allowed, 2 of 5,002`."""
     told, _ = told_of(decision, shortly=True)
     if decision.unlimited:

@@ -3,17 +3,25 @@ asks the same."""
 
 import json
 from datetime import datetime, timedelta
+from typing import Annotated
 
 from msgspec import Struct
 
 from paygrade.decisions.message import DecisionView
+from paygrade.decisions.outcome import LoggedDecision
 from paygrade.server.http.console.access_view import Link, link_of, told_of
 from paygrade.server.http.console.rendering import link
 from paygrade.server.http.console.screens import read_moment, read_units
 from paygrade.server.http.console.wording import iso, number
 from paygrade.server.http.context import Context
+from paygrade.server.http.parameters import text
 from paygrade.server.operations.accounts.access import Explanation, explain
+from paygrade.server.operations.decision_log import logged_around
 
+KNOWLEDGE = (("", "Known then"), ("now", "Known now"))
+"""By what the past is looked at."""
+By = Annotated[str, text("`now`: the past by what is known now; else by what was known then.")]
+_MINUTE, LOGGED = timedelta(minutes=1), 5
 _KINDS = ("block", "override", "leeway", "add_on", "plan")
 
 
@@ -35,8 +43,9 @@ class Question(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True):
-    """The answer. `trace`: the sources looked at, those that count most first; `now`: the answer to the same question
-    now, where it was about another instant."""
+    """The answer, of the past by what was known then. `trace`: the sources looked at, those that count most first;
+    where it was about another instant, `now` is the answer to the same question now, and `true` that of the past by all
+    that is known now, and `logged` what programs were answered within a minute of it."""
 
     question: Question
     told: str
@@ -45,6 +54,8 @@ class Answered(Struct, frozen=True):
     trace: tuple[Link, ...]
     sums: str
     now: DecisionView | None
+    true: DecisionView | None
+    logged: tuple[LoggedDecision, ...]
 
 
 def read_question(*, account: str, feature: str, quantity: str, member: str, at: str) -> Question:
@@ -57,7 +68,7 @@ async def answer(context: Context, question: Question) -> Answered:
     now = context.clock.now()
     at = question.at or now
     explained = await _explained(context, question, at=at, now=now)
-    then = abs(now - at) > timedelta(seconds=1)
+    then, past = abs(now - at) > timedelta(seconds=1), question.at is not None and at < now
     told, tone = told_of(explained.decision)
     links = sorted(map(link_of, explained.candidates), key=lambda each: _KINDS.index(each.source.kind))
     return Answered(
@@ -68,10 +79,20 @@ async def answer(context: Context, question: Question) -> Answered:
         tuple(links),
         _sums(explained.decision),
         (await _explained(context, question, at=now, now=now)).decision if then else None,
+        (await _explained(context, question, at=at, now=now, believed=False)).decision if past else None,
+        await _logged(context, question, at) if past else (),
     )
 
 
-async def _explained(context: Context, question: Question, *, at: datetime, now: datetime) -> Explanation:
+async def _logged(context: Context, question: Question, at: datetime) -> tuple[LoggedDecision, ...]:
+    return await logged_around(
+        context.store, account=question.account, feature=question.feature, at=at, reach=_MINUTE, limit=LOGGED
+    )
+
+
+async def _explained(
+    context: Context, question: Question, *, at: datetime, now: datetime, believed: bool = True
+) -> Explanation:
     return await explain(
         context.store,
         account=question.account,
@@ -80,8 +101,16 @@ async def _explained(context: Context, question: Question, *, at: datetime, now:
         member=question.member or None,
         at=at,
         now=now,
-        believed=True,
+        believed=believed,
     )
+
+
+def asked_of(logged: LoggedDecision) -> str:
+    """What was asked, and in which way: `3 api_calls for ann, by consume`."""
+    what = f"{logged.quantity:,} {logged.feature}" if logged.quantity != 1 else logged.feature
+    whom = f" for {logged.member}" if logged.member else ""
+    where = f" at {logged.node}" if logged.node else ""
+    return f"{what}{whom}{where}, by {logged.via}"
 
 
 def _sums(decision: DecisionView) -> str:

@@ -69,6 +69,7 @@ def page(request: HttpRequest, template: str, *, status: int = 200, **shown: Any
         "places": places(scopes),
         "theme": theme if theme in THEMES else "",
         "mode": context.keys.mode,
+        "is_simulated": context.simulator is not None,
         "host": request.headers.get("host", ""),
     }
     html = environment().get_template(template).render(always | shown)

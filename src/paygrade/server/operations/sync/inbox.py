@@ -1,6 +1,6 @@
 """Billing sync, as seen from outside: events come in, and how it stands goes out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -144,15 +144,7 @@ async def sync_status(store: "Store", provider: str, *, now: datetime) -> SyncSt
         for account in doubted
         for finding in findings(account, catalog, account.time(now))
     ]
-    found += [
-        AccountFinding(
-            "link_conflict",
-            linking,
-            subject,
-            f"`{linking}` links this customer, its metadata names `{other}`; the metadata wins",
-        )
-        for subject, linking, other in misplaced
-    ]
+    found += link_conflicts(misplaced)
     return SyncStatus(
         clock=now,
         subjects=subjects,
@@ -165,3 +157,16 @@ async def sync_status(store: "Store", provider: str, *, now: datetime) -> SyncSt
         repair=repair,
         reread=reread,
     )
+
+
+def link_conflicts(misplaced: Iterable[tuple[str, str, str]]) -> list[AccountFinding]:
+    """Of subjects that one account links and the metadata gives to another: subject, one, other."""
+    return [
+        AccountFinding(
+            "link_conflict",
+            linking,
+            subject,
+            f"`{linking}` links this customer, its metadata names `{other}`; the metadata wins",
+        )
+        for subject, linking, other in misplaced
+    ]

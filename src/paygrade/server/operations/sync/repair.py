@@ -142,10 +142,13 @@ async def load_sweep(store: "Store", *, id: int) -> Sweep:
     return view(found, report=True)
 
 
-async def repair_status(tx: "Transaction", provider: str, at: datetime) -> RepairStatus:
+async def repair_status(tx: "Transaction", provider: str, at: datetime, *, roughly: bool = False) -> RepairStatus:
+    """With `roughly`, many subscriptions are counted about."""
     sweep = await tx.sweeps.latest(provider)
     return RepairStatus(
-        subscriptions=await tx.accounts.count_subscriptions(provider),
+        subscriptions=await (
+            tx.accounts.about_subscriptions(provider) if roughly else tx.accounts.count_subscriptions(provider)
+        ),
         sweep=view(sweep) if sweep else None,
         poll=await tx.polls.load(provider),
         drift=DriftCount(*await tx.drifts.count(since=at - RECENT)),

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from paygrade.billing.audit_chain import AuditFilter
 from paygrade.server.http.auth import scopes_of
 from paygrade.server.http.console.access_view import feature_row
-from paygrade.server.http.console.asking import Answered, answer, read_question
+from paygrade.server.http.console.asking import Answered, By, answer, read_question
 from paygrade.server.http.console.course import course
 from paygrade.server.http.console.history import deed, override_words, recent
 from paygrade.server.http.console.rendering import link, page
@@ -45,6 +45,7 @@ async def show_account(
     waits: Annotated[str, text("The id of a change that waits for a second person.")] = "",
     read: Annotated[str, text("What came of reading it again: `now` or `late`.")] = "",
     as_of: Annotated[str, text("The instant to see everything as of, in UTC; now if empty.")] = "",
+    by: By = "",
 ) -> Response[str]:
     error: Refused | None = None
     answered: Answered | None = None
@@ -57,7 +58,16 @@ async def show_account(
             error = refused
     asked = {"feature": feature, "quantity": quantity, "member": member, "at": at}
     return await account_page(
-        request, context, account, as_of=as_of, asked=asked, answered=answered, error=error, waits=waits, read=read
+        request,
+        context,
+        account,
+        as_of=as_of,
+        by=by,
+        asked=asked,
+        answered=answered,
+        error=error,
+        waits=waits,
+        read=read,
     )
 
 
@@ -67,6 +77,7 @@ async def account_page(
     account: str,
     *,
     as_of: str = "",
+    by: str = "",
     asked: dict[str, str],
     answered: Answered | None = None,
     error: Refused | None = None,
@@ -76,7 +87,7 @@ async def account_page(
     """The page. Refused `unknown_account`, `invalid_query`."""
     now = context.clock.now()
     at = read_moment(as_of, name="as_of") or now
-    found = await portrait(context.store, account=account, at=at, now=now)
+    found = await portrait(context.store, account=account, at=at, now=now, believed=by != "now")
     rows = [feature_row(key, each) for key, each in found.features.items()]
     return page(
         request,
@@ -85,7 +96,7 @@ async def account_page(
         found=found,
         account=found.account,
         as_of=at if as_of else None,
-        known=min(at, now),
+        by=by if at < now else "now",
         features=[row for row in rows if not row.found.is_credit],
         credits=[row for row in rows if row.found.is_credit],
         course=course(found, at),

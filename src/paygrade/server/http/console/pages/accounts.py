@@ -1,14 +1,14 @@
 """Accounts: found by key, name or the provider's id; left out by plan, state and finding; as a page or as CSV."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 from litestar import Response
 from litestar.response import Stream
 
 from paygrade.documents.spreadsheets import write_csv
 from paygrade.server.http.console import endings
-from paygrade.server.http.console.rendering import link, page
+from paygrade.server.http.console.rendering import link, page, see_other
 from paygrade.server.http.console.screens import screen
 from paygrade.server.http.console.wording import iso, state_words
 from paygrade.server.http.context import Context, HttpRequest, InContext
@@ -42,9 +42,12 @@ async def show_accounts(
     stands: InState = "",
     finding: Word = "",
     after: Annotated[str, text("Accounts after this key.")] = "",
-) -> Response[str]:
+) -> Response[Any]:
+    """Any: the page, or the way to the one account that is meant."""
     found = await _found(context, q=q, plan=plan, state=stands, finding=finding, after=after, limit=PAGE)
     asked = {"q": q, "plan": plan, "state": stands, "finding": finding}
+    if (only := _meant(found, q)) is not None:
+        return see_other(link("accounts", only))
     said = {name: value for name, value in asked.items() if value}
     catalog = await context.snapshots.catalog(context.store)
     return page(
@@ -91,6 +94,12 @@ async def _found(context: Context, *, q: str, plan: str, state: str, finding: st
         context.store, after=after, limit=limit, search=q.strip(), plan=plan or None, state=known,
         finding=finding or None, at=context.clock.now(),
     )  # fmt: skip
+
+
+def _meant(found: Survey, q: str) -> str | None:
+    """The account that was named whole, by its key or a customer's id, where nothing else fits."""
+    its = found.accounts[0].account if len(found.accounts) == 1 else None
+    return its.account if its is not None and q.strip() in (its.account, *its.customers) else None
 
 
 def _row(each: Surveyed) -> list[object]:

@@ -1,4 +1,4 @@
-"""The time machine with two instants of an account side by side: what it had at each, as known then."""
+"""The time machine with two instants of an account side by side: what it had at each, as was known then or is now."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -9,6 +9,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from paygrade.server.http.console.access_view import told_of, whole_told
+from paygrade.server.http.console.asking import KNOWLEDGE, By
 from paygrade.server.http.console.course import course
 from paygrade.server.http.console.history import override_words
 from paygrade.server.http.console.rendering import page
@@ -43,11 +44,14 @@ async def show_comparison(
     context: InContext,
     first: Annotated[str, text("An instant in UTC; a day ago if empty.")] = "",
     second: Annotated[str, text("Another one; now if empty.")] = "",
+    first_by: By = "",
+    second_by: By = "",
     every: Annotated[str, text("`yes`: what is the same at both, too.")] = "",
 ) -> Response[str]:
     now = context.clock.now()
     at = read_moment(first, name="first") or now - timedelta(days=1), read_moment(second, name="second") or now
-    both = [await _at(context, account, each, now) for each in at]
+    by = first_by, second_by
+    both = [await _at(context, account, each, now, believed=its != "now") for each, its in zip(at, by, strict=True)]
     if both == [None, None]:
         raise unknown_account(account)
     found = lines(*both)
@@ -56,17 +60,21 @@ async def show_comparison(
         "compare.html",
         account=account,
         at=at,
-        known=[min(each, now) for each in at],
+        known=[
+            "as known now" if each > now or its == "now" else "as known then" for each, its in zip(at, by, strict=True)
+        ],
+        by=by,
+        knowledge=KNOWLEDGE,
         groups=[(name, [each for each in its if every or each.differs], len(its)) for name, its in found.items()],
         count=sum(each.differs for its in found.values() for each in its),
         every=every,
     )
 
 
-async def _at(context: Context, account: str, at: datetime, now: datetime) -> Portrait | None:
+async def _at(context: Context, account: str, at: datetime, now: datetime, *, believed: bool) -> Portrait | None:
     """None: nobody knew of it then."""
     try:
-        return await portrait(context.store, account=account, at=at, now=now)
+        return await portrait(context.store, account=account, at=at, now=now, believed=believed)
     except Refused as refused:
         if refused.code != "unknown_account":
             raise

@@ -5,7 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Response
 from litestar.params import FromPath
+from litestar.response import Stream
 
+from paygrade.server.http.console.progress import follow
 from paygrade.server.http.console.rendering import link, page, see_other
 from paygrade.server.http.console.screens import Form, action, read_form, screen
 from paygrade.server.http.console.sending import Sending, make_key, send
@@ -19,6 +21,7 @@ from paygrade.values.errors import Refused
 
 SHOWN = 50
 _STEPS = ("pause", "resume", "roll-back")
+_MOVING = ("running", "rolling_back")
 
 
 @screen("/plans/migrations", scope="catalog:read")
@@ -73,6 +76,18 @@ async def show_migration(
     return await _one(request, context, migration, after=after)
 
 
+@screen("/plans/migrations/{migration:str}/tail", scope="catalog:read")
+async def follow_migration(migration: FromPath[str], request: HttpRequest, context: InContext) -> Stream:
+    """How many accounts are looked at, as it grows."""
+    id = read_id(migration)
+
+    async def look() -> tuple[int, bool]:
+        found = await migrations.get_migration(context.store, id=id)
+        return _total(found) - found.waiting, found.state not in _MOVING
+
+    return await follow(request, context, look)
+
+
 @action("/plans/migrations/{migration:str}", scope="catalog:migrate")
 async def step_migration(migration: FromPath[str], request: HttpRequest, context: InContext) -> Response[Any]:
     """Pause it, go on, or take it back. Any: the page, or the way back to it."""
@@ -92,19 +107,23 @@ async def _one(
     id = read_id(migration)
     found = await migrations.get_migration(context.store, id=id)
     moved = await migrations.moved_accounts(context.store, id=id, status=None, after=after, limit=SHOWN)
-    total = found.waiting + found.done + found.skipped + found.rolled_back
     return page(
         request,
         "migration.html",
         status=KINDS[error.code].status if error is not None else 200,
         migration=found,
-        total=total,
+        total=_total(found),
+        is_moving=found.state in _MOVING,
         moved=moved.accounts,
         next=moved.next,
         after=after,
         error=error,
         key=make_key(),
     )
+
+
+def _total(found: migrations.Migration) -> int:
+    return found.waiting + found.done + found.skipped + found.rolled_back
 
 
 async def _new(

@@ -1,27 +1,24 @@
 """Billing sync: how far what is stored is behind, what differs, what can't be read, and comparing everything anew."""
 
-from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from litestar import Response
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from paygrade.server.http.auth import still_counts
 from paygrade.server.http.bodies import read_flag
+from paygrade.server.http.console.progress import follow
 from paygrade.server.http.console.rendering import link, page, see_other
 from paygrade.server.http.console.screens import action, read_form, screen
 from paygrade.server.http.console.sending import Sending, make_key, send
-from paygrade.server.http.context import Context, HttpRequest, InContext
+from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.parameters import flag, number
 from paygrade.server.http.problems import KINDS
-from paygrade.server.http.streams import HEADERS, RETRY_MS
-from paygrade.server.operations.sync import inbox, repair
-from paygrade.server.state.broadcast import Follower
+from paygrade.server.operations.sync import repair
+from paygrade.server.operations.sync.glance import sync_glance
 from paygrade.values.errors import Refused, Unavailable
 
 SHOWN = 50
-LOOK_S = 1.0
 
 
 @screen("/sync", scope="billing:read")
@@ -60,38 +57,19 @@ async def read_again(account: FromPath[str], request: HttpRequest, context: InCo
 @screen("/sync/sweeps/{sweep:str}", scope="billing:read")
 async def show_sweep(sweep: FromPath[str], request: HttpRequest, context: InContext) -> Response[str]:
     found = await repair.load_sweep(context.store, id=_number(sweep))
-    status = await inbox.sync_status(context.store, context.provider, now=context.clock.now())
+    status = await sync_glance(context.store, context.provider, now=context.clock.now())
     return page(request, "sweep.html", sweep=found, expected=status.repair.subscriptions)
 
 
 @screen("/sync/sweeps/{sweep:str}/tail", scope="billing:read")
 async def follow_sweep(sweep: FromPath[str], request: HttpRequest, context: InContext) -> Stream:
-    """How many subscriptions are compared, as server-sent events: each number they grow to, and `done` at the end."""
-    found = await repair.load_sweep(context.store, id=_number(sweep))
-    follower, _ = context.snapshots.broadcast.follow((), None)
-    events = _progress(context, follower, found.id, still_counts(request, context))
-    return Stream(events, media_type="text/event-stream", headers=HEADERS)
+    """How many subscriptions are compared, as it grows."""
 
+    async def look() -> tuple[int, bool]:
+        found = await repair.load_sweep(context.store, id=_number(sweep))
+        return found.counts.subscriptions, found.finished_at is not None
 
-async def _progress(context: Context, follower: Follower, id: int, counts: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """The sweep is looked at every `LOOK_S`: nobody is told of its steps."""
-    told = -1
-    try:
-        yield b"retry: %d\n\n" % RETRY_MS
-        while counts():
-            found = await repair.load_sweep(context.store, id=id)
-            if found.counts.subscriptions != told:
-                told = found.counts.subscriptions
-                yield b"data: %d\n\n" % told
-            if found.finished_at is not None:
-                yield b"event: done\ndata: %d\n\n" % told
-                return
-            yield b": beat\n\n"
-            await follower.next(LOOK_S)
-    except (EOFError, Refused, Unavailable):
-        return
-    finally:
-        context.snapshots.broadcast.leave(follower)
+    return await follow(request, context, look)
 
 
 def _number(sweep: str) -> int:
@@ -106,7 +84,7 @@ async def _sync(
     before: int | None = None,
     error: Refused | Unavailable | None = None,
 ) -> Response[str]:
-    status = await inbox.sync_status(context.store, context.provider, now=context.clock.now())
+    status = await sync_glance(context.store, context.provider, now=context.clock.now())
     drift = await repair.list_drift(context.store, open_only=not every, before=before, limit=SHOWN)
     return page(
         request,

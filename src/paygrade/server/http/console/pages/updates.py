@@ -87,7 +87,7 @@ async def _tail(
                 context.store, after=begin, limit=TOLD_MAX, types=types, account=account
             )
             for each in found.updates:
-                yield event("update", msgspec.json.encode(_told(each)), id=str(each.position))
+                yield event("row", msgspec.json.encode(_told(each)), id=str(each.position))
             begin = found.next
             if len(found.updates) == TOLD_MAX:
                 continue
@@ -103,9 +103,9 @@ async def _tail(
 def _told(update: Update) -> dict[str, str]:
     """What a row of the page shows of it."""
     return {
-        "type": update.type,
+        "head": update.type,
+        "sub": f"position {update.position}",
         "account": update.account or "",
-        "position": str(update.position),
         "at": update.occurred_at.isoformat(),
         "data": msgspec.json.format(msgspec.json.encode(update.data), indent=2).decode(),
     }

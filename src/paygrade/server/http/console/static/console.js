@@ -84,21 +84,23 @@ class Tail extends HTMLElement {
     this.feed = new EventSource(this.getAttribute("src"));
     this.feed.onopen = () => (says.textContent = "What comes is shown as it comes.");
     this.feed.onerror = () => (says.textContent = "The connection is gone; trying again.");
-    this.feed.addEventListener("update", (event) => this.show(rows, JSON.parse(event.data)));
+    this.feed.addEventListener("row", (event) => this.show(rows, JSON.parse(event.data)));
   }
-  show(rows, update) {
+  show(rows, its) {
     const row = document.createElement("tr");
     const put = (tag, text, into = row) => into.appendChild(Object.assign(document.createElement(tag), { textContent: text }));
-    put("th", update.type).scope = "row";
-    put("span", `position ${update.position}`, row.firstChild).className = "sub";
-    put("td", update.account);
+    const head = put("th", its.href ? "" : its.head);
+    head.scope = "row";
+    if (its.href) put("a", its.head, head).href = its.href;
+    put("span", its.sub, head).className = "sub";
+    put("td", its.account);
     const more = put("details", "", put("td", ""));
     put("summary", "Just now", more).className = "turn";
-    const data = put("pre", update.data, more);
+    const data = put("pre", its.data, more);
     data.tabIndex = 0;
     data.setAttribute("aria-label", "Data");
-    const when = put("time", `${update.at.slice(11, 19)}`, put("td", ""));
-    when.dateTime = update.at;
+    const when = put("time", its.at.slice(11, 19), put("td", ""));
+    when.dateTime = its.at;
     row.lastChild.className = "num";
     rows.prepend(row);
     while (rows.rows.length > 200) rows.lastElementChild.remove();
