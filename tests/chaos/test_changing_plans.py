@@ -28,8 +28,8 @@ from support.cluster import eventually
 RUNS = int(os.environ.get("RUNS", "0"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 2**31)
 SERVERS = 3 if RUNS else 2
-ACCOUNTS = 8 if RUNS else 3
-CHANGES = 10 * RUNS or 2
+ACCOUNTS = 8 if RUNS else 2
+CHANGES = 10 * RUNS or 3
 """Changes of each account, one after the other."""
 CLIENTS = 2
 """How many ask for each, at the same time and knowing nothing of each other."""
