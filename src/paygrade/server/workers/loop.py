@@ -63,7 +63,8 @@ DATES_AT_ONCE = 2
 """Each takes along whatever else has come by then."""
 LOOK_RARELY_S = 1.0
 MARK_REPORTS_S = 5.0
-PURGE_S = 3600.0
+FIRST_PURGE_S, PURGE_S = 60.0, 3600.0
+"""Not at once: a server that starts has more urgent things to do."""
 UPDATES_KEPT, DECISIONS_KEPT = timedelta(days=UPDATES_DAYS), timedelta(days=DECISIONS_DAYS)
 
 MOVES: "Queue[SavedMove]" = Queue(
@@ -98,7 +99,8 @@ async def run_workers(
     long state updates can be read; `decisions_kept`: logged decisions. `note` is told what came of each piece of work.
     """
     async with asyncio.TaskGroup() as workers:
-        workers.create_task(repeat(partial(_purge, store, clock, updates_kept, decisions_kept), look_s=PURGE_S))
+        purge = partial(_purge, store, clock, updates_kept, decisions_kept)
+        workers.create_task(repeat(purge, look_s=PURGE_S, first_s=FIRST_PURGE_S))
         workers.create_task(order_updates(store, looks))
         workers.create_task(follow_dates(store, clock, looks, note=note))
         workers.create_task(follow_ends(store, clock, looks))
