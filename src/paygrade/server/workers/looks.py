@@ -82,7 +82,8 @@ class Looks:
         workers = dict(self._workers)
         if not workers:
             return
-        async with self._store.transaction(looking=True) as tx:
+        # Its plan is made once, not each time: to make it takes several times as long as what follows it.
+        async with self._store.transaction(single=True) as tx:
             conditions = {name: (each.waits(tx), each.values) for name, each in workers.items()}
             found = await tx.waits.look(conditions, at=self._clock.now())
         now = time.monotonic()

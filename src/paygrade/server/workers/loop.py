@@ -58,7 +58,8 @@ FETCHES_MAX = 8
 AT_ONCE = 4
 """How many of anything else it works on at a time: reads of subjects share the pace, and go first."""
 INVOICES_AT_ONCE = 2
-"""Nobody's access waits for invoices."""
+"""Nobody's access waits for invoices. So they are looked for rarely, too: what happens to a customer often comes in
+several events, each of which has them read, and those of a second share one reading."""
 DATES_AT_ONCE = 2
 """Each takes along whatever else has come by then."""
 LOOK_RARELY_S = 1.0
@@ -109,7 +110,9 @@ async def run_workers(
         if provider is not None:
             workers.create_task(sync_subjects(store, provider, clock, looks, note=note))
             read = partial(read_invoices, store, provider, clock)
-            workers.create_task(looks.work(INVOICES, read, at_once=INVOICES_AT_ONCE, note=note))
+            workers.create_task(
+                work(store, clock, INVOICES, read, at_once=INVOICES_AT_ONCE, look_s=LOOK_RARELY_S, note=note)
+            )
             workers.create_task(looks.work(REREADS, partial(mark_for_reading, store, clock), note=note))
             workers.create_task(sweep(store, provider, clock, looks, every=sweep_every, note=note))
             if sweep_every is not None:
