@@ -52,6 +52,7 @@ from paygrade.postgres.quotes import Quotes
 from paygrade.postgres.replica import Replica
 from paygrade.postgres.rereads import Rereads
 from paygrade.postgres.session_locks import HOLDERS, hold
+from paygrade.postgres.shared_hearing import SharedHearing
 from paygrade.postgres.signing_keys import SigningKeys
 from paygrade.postgres.subjects import Subjects
 from paygrade.postgres.sweeps import Sweeps
@@ -84,6 +85,7 @@ reserved, version]`, or `[account]` for one to be read anew; `gathered` says how
 what repair found or asks for, a threshold that was passed, or a finding; or that state updates were written (told as
 nothing), and up to which position they can be read (told with that)."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
+Hear = Callable[[Channel, str], None]
 Traceparent = Callable[[], str | None]
 HEARTBEAT_S, LOOK_S = 5.0, 1.0
 """How long a connection may take to answer, and how often it is asked: whether it lives, and who tells of counts."""
@@ -115,9 +117,10 @@ class Store:
         self._replica = Replica(replica_url, self._connections) if replica_url else None
         self._holders: list[int] = []
         """The numbers of the connections that listen now; leases are held by the latest."""
-        self._hearers: list[Callable[[Channel, str], None]] = []
+        self._hearers: list[Hear] = []
         self._readers: list[Callable[[AuditRecord], None]] = []
         self._counts = GatheredCounts(self._database_url)
+        self._hearing: SharedHearing[Hear] = SharedHearing(self._listen)
         self._traceparent = traceparent
 
     async def open(self) -> None:
@@ -224,7 +227,7 @@ class Store:
         store, task, transaction = _whole.get()
         return transaction if store is self and task is asyncio.current_task() else None
 
-    def hear_own(self, hear: Callable[[Channel, str], None]) -> None:
+    def hear_own(self, hear: Hear) -> None:
         """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
         self._hearers.append(hear)
 
@@ -232,14 +235,17 @@ class Store:
         """Call `read` with every audit record of this store's own transactions, once it is saved."""
         self._readers.append(read)
 
-    async def listen(self, *, ready: Callable[[], None], hear: Callable[[Channel, str], None]) -> None:
-        """Call `hear` with everything told from now on, on a connection of its own, until that connection ends, or
-        another process did that may have had more to tell.
+    async def listen(self, *, ready: Callable[[], None], hear: Hear) -> None:
+        """Call `hear` with everything told from now on, until the connection that listens ends, or another process did
+        that may have had more to tell. All who listen share that connection.
 
         `ready` is called once nothing can be missed any more. Ends by Unavailable or by being cancelled.
         Leases taken while it listens end with that connection at the latest: so with this process, or with a
         PostgreSQL that went away and took along what the leases were for (ADR 0007).
         """
+        await self._hearing.join(ready=ready, hear=hear)
+
+    async def _listen(self, ready: Callable[[], None]) -> None:
         holder = secrets.randbelow(2**31)
         try:
             async with await AsyncConnection.connect(self._database_url, autocommit=True) as connection:
@@ -251,7 +257,7 @@ class Store:
                 self._holders.append(holder)
                 try:
                     ready()
-                    await _hear(connection, tellers, partial(self._hear_others, tellers, hear))
+                    await _hear(connection, tellers, partial(self._hear_others, tellers))
                 finally:
                     self._holders.remove(holder)
         except (psycopg.Error, OSError) as error:
@@ -259,12 +265,15 @@ class Store:
             self._connections.doubt()
             raise Unavailable("database_unavailable", f"notifications from the database stopped: {error}") from error
 
-    def _hear_others(self, tellers: Tellers, hear: Callable[[Channel, str], None], told: psycopg.Notify) -> None:
-        """Pass on what was told, but for counts that this hearer has heard from us."""
+    def _hear_others(self, tellers: Tellers, told: psycopg.Notify) -> None:
+        """Pass on what was told, but for counts to those who have heard of them from us."""
         if told.channel == CHANNEL:
             tellers.hear(told.payload)
-        elif hear not in self._hearers or not self._counts.told(told):
-            hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
+            return
+        from_us = self._counts.told(told)
+        for hear in self._hearing.hearers:
+            if not from_us or hear not in self._hearers:
+                hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
 
 
 class Transaction:

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,22 @@ def test_a_customer_is_read_whole_in_one_request(canned: CannedStripe) -> None:
     }
     assert headers["stripe-version"] == API_VERSION
     assert headers["authorization"] == "Bearer sk_test_simulator"
+
+
+def test_the_environment_says_through_which_proxy_and_never_as_whom(
+    canned: CannedStripe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    customer(canned)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("http_proxy", canned.url)
+    through = StripeProvider(api_key="sk_test_simulator", api_base="http://stripe.invalid", timeout_s=5)
+    assert isinstance(through.fetch("stripe:cus_1"), facts.Customer)
+    assert len(canned.asked) == 2
+    assert {headers["authorization"] for _, _, headers in canned.asked} == {"Bearer sk_test_simulator"}
 
 
 def test_a_customer_without_subscriptions_is_asked_for_itself(canned: CannedStripe) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -139,6 +140,23 @@ async def test_nobody_is_woken_again_and_again_for_what_another_server_has(
             await asyncio.sleep(0)
             await asyncio.sleep(0)
     assert looked == 2
+
+
+async def test_workers_begin_one_after_the_other_and_who_has_something_to_do_at_once(store: Store) -> None:
+    its, looked = Looks(store, SetClock(T0)), list[str]()
+
+    async def look(name: str) -> None:
+        looked.append(name)
+
+    waits = {"first": "false", "idle": "false", "busy": "true"}
+    with running(*(its.repeat(name, lambda tx, sql=sql: sql, partial(look, name)) for name, sql in waits.items())):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert looked == ["first"]
+        await its._look()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert looked == ["first", "busy"]
 
 
 async def test_ends_are_looked_for_when_something_has_ended_or_it_is_time_to_say_how_far_that_was(

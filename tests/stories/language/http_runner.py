@@ -40,7 +40,8 @@ from support.official_stripe import official_client
 from support.server_process import KEY, Api, serving
 
 SETTLE_S = 90.0
-LOOK_S = 0.04
+LOOK_S, LOOK_RARELY_S = 0.04, 0.25
+"""How long to wait before looking again: ever longer, for to look takes as much as to go on does."""
 AT_ONCE = 16
 NOWHERE = "http://127.0.0.1:1"
 """Where webhooks go before anything happens."""
@@ -183,10 +184,11 @@ class HttpWorld:
         self._settled = True
 
     def _wait(self, waits_for: Callable[[], str | None]) -> None:
-        give_up_at = time.monotonic() + SETTLE_S
+        give_up_at, look_s = time.monotonic() + SETTLE_S, LOOK_S
         while (missing := waits_for()) is not None:
             assert time.monotonic() < give_up_at, f"after {SETTLE_S:.0f} s the server still waits for {missing}"
-            time.sleep(LOOK_S)
+            time.sleep(look_s)
+            look_s = min(1.5 * look_s, LOOK_RARELY_S)
 
     def _lag(self, status: Json) -> str | None:
         now = datetime.fromisoformat(status["clock"]).astimezone(UTC)
@@ -245,9 +247,9 @@ class HttpWorld:
 
     def _waits_for(self) -> str | None:
         pending = _sent(self._control.post("/flush", json={})).json()["pending"]
-        status = self._sync_status()
         if pending:
             return f"{pending} webhooks"
+        status = self._sync_status()
         sweep = status["repair"]["sweep"]
         if sweep is not None and sweep["finished_at"] is None:
             return "a sweep"

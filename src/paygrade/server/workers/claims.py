@@ -121,11 +121,12 @@ async def work(
     *,
     at_once: int = 1,
     look_s: float,
+    first_s: float = 0.0,
     wake: asyncio.Event | None = None,
     note: Note = nobody,
 ) -> None:
-    """Work on what waits, `at_once` at a time, until cancelled. Looks for more every `look_s`, when something is done,
-    and when it is woken. `note` is told what came of each."""
+    """Work on what waits, `at_once` at a time, until cancelled. Looks for more after `first_s`, then every `look_s`,
+    when something is done, and when it is woken. `note` is told what came of each."""
     wake = wake or asyncio.Event()
     running: set[asyncio.Task[str]] = set()
 
@@ -143,7 +144,7 @@ async def work(
                 task.add_done_callback(done)
 
     try:
-        await repeat(look, look_s=look_s, wake=wake)
+        await repeat(look, look_s=look_s, first_s=first_s, wake=wake)
     finally:
         for task in running:
             task.cancel()
@@ -151,17 +152,27 @@ async def work(
 
 
 async def repeat(
-    look: Callable[[], Awaitable[object]], *, look_s: float, wake: asyncio.Event | None = None
+    look: Callable[[], Awaitable[object]],
+    *,
+    look_s: float,
+    first_s: float = 0.0,
+    wake: asyncio.Event | None = None,
 ) -> NoReturn:
-    """Look again and again, until cancelled: every `look_s`, and when it is woken."""
+    """Look again and again, until cancelled: after `first_s`, then every `look_s`, and when it is woken."""
     wake = wake or asyncio.Event()
+    if first_s:
+        await _woken(wake, first_s)
     while True:
         wake.clear()
         await safely(look)
-        # Not `wait_for`: until Python 3.12 it forgets that it was cancelled when it is woken at the same moment.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(look_s):
-                await wake.wait()
+        await _woken(wake, look_s)
+
+
+async def _woken(wake: asyncio.Event, at_last_s: float) -> None:
+    # Not `wait_for`: until Python 3.12 it forgets that it was cancelled when it is woken at the same moment.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(at_last_s):
+            await wake.wait()
 
 
 async def safely(look: Callable[[], Awaitable[object]]) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LOOK_S, AGAIN_S, RARELY_S = 0.1, 0.25, 5.0
 """How often to look for all; how soon to wake somebody again, who may have found that another server has what waits;
 and how often each looks unasked."""
+APART_S = 0.4
+"""How long after one another they begin to: all at once, each would have a connection to the database opened for it."""
 
 
 class _Worker(Struct):
@@ -48,8 +50,11 @@ class Looks:
     ) -> None:
         """Work on what waits in a queue, `at_once` at a time, until cancelled; `wake` is set when it may have more."""
         wake = wake or asyncio.Event()
-        self._workers[queue.name] = _Worker(lambda tx: queue.rows(tx).waits(), queue.values, wake)
-        await work(self._store, self._clock, queue, do, at_once=at_once, look_s=RARELY_S, wake=wake, note=note)
+        first_s = self._join(queue.name, _Worker(lambda tx: queue.rows(tx).waits(), queue.values, wake))
+        await work(
+            self._store, self._clock, queue, do,
+            at_once=at_once, look_s=RARELY_S, first_s=first_s, wake=wake, note=note,
+        )  # fmt: skip
 
     async def repeat(
         self,
@@ -61,18 +66,24 @@ class Looks:
     ) -> None:
         """Do it whenever there is something to be done, as this SQL says, until cancelled."""
         wake = wake or asyncio.Event()
-        self._workers[name] = _Worker(waits, {}, wake)
-        await repeat(look, look_s=RARELY_S, wake=wake)
+        first_s = self._join(name, _Worker(waits, {}, wake))
+        await repeat(look, look_s=RARELY_S, first_s=first_s, wake=wake)
 
     async def go_on(self) -> None:
         """Look, until cancelled."""
         await repeat(self._look, look_s=LOOK_S)
 
+    def _join(self, name: str, worker: _Worker) -> float:
+        """How long it waits until it looks unasked. Whoever has something to do is woken before."""
+        self._workers[name] = worker
+        return min((len(self._workers) - 1) * APART_S, RARELY_S)
+
     async def _look(self) -> None:
         workers = dict(self._workers)
         if not workers:
             return
-        async with self._store.transaction(looking=True) as tx:
+        # Its plan is made once, not each time: to make it takes several times as long as what follows it.
+        async with self._store.transaction(single=True) as tx:
             conditions = {name: (each.waits(tx), each.values) for name, each in workers.items()}
             found = await tx.waits.look(conditions, at=self._clock.now())
         now = time.monotonic()

@@ -58,12 +58,14 @@ FETCHES_MAX = 8
 AT_ONCE = 4
 """How many of anything else it works on at a time: reads of subjects share the pace, and go first."""
 INVOICES_AT_ONCE = 2
-"""Nobody's access waits for invoices."""
+"""Nobody's access waits for invoices. So they are looked for rarely, too: what happens to a customer often comes in
+several events, each of which has them read, and those of a second share one reading."""
 DATES_AT_ONCE = 2
 """Each takes along whatever else has come by then."""
 LOOK_RARELY_S = 1.0
 MARK_REPORTS_S = 5.0
-PURGE_S = 3600.0
+FIRST_PURGE_S, PURGE_S = 60.0, 3600.0
+"""Not at once: a server that starts has more urgent things to do."""
 UPDATES_KEPT, DECISIONS_KEPT = timedelta(days=UPDATES_DAYS), timedelta(days=DECISIONS_DAYS)
 
 MOVES: "Queue[SavedMove]" = Queue(
@@ -98,7 +100,8 @@ async def run_workers(
     long state updates can be read; `decisions_kept`: logged decisions. `note` is told what came of each piece of work.
     """
     async with asyncio.TaskGroup() as workers:
-        workers.create_task(repeat(partial(_purge, store, clock, updates_kept, decisions_kept), look_s=PURGE_S))
+        purge = partial(_purge, store, clock, updates_kept, decisions_kept)
+        workers.create_task(repeat(purge, look_s=PURGE_S, first_s=FIRST_PURGE_S))
         workers.create_task(order_updates(store, looks))
         workers.create_task(follow_dates(store, clock, looks, note=note))
         workers.create_task(follow_ends(store, clock, looks))
@@ -107,7 +110,9 @@ async def run_workers(
         if provider is not None:
             workers.create_task(sync_subjects(store, provider, clock, looks, note=note))
             read = partial(read_invoices, store, provider, clock)
-            workers.create_task(looks.work(INVOICES, read, at_once=INVOICES_AT_ONCE, note=note))
+            workers.create_task(
+                work(store, clock, INVOICES, read, at_once=INVOICES_AT_ONCE, look_s=LOOK_RARELY_S, note=note)
+            )
             workers.create_task(looks.work(REREADS, partial(mark_for_reading, store, clock), note=note))
             workers.create_task(sweep(store, provider, clock, looks, every=sweep_every, note=note))
             if sweep_every is not None:

@@ -58,7 +58,7 @@ GATHERED_S, TURN_S = 0.05, 0.25
 RUN_S = 20.0
 """After so long others may have the endpoint."""
 LEASE_S = 60.0
-PURGE_S = 3600.0
+FIRST_PURGE_S, PURGE_S = 60.0, 3600.0
 FAILED_IN_A_ROW = 3
 """So many failures without a success end a run; one does where the endpoint took nothing before."""
 AGAIN_S = 1.0
@@ -144,7 +144,7 @@ async def send_webhooks(store: "Store", sender: Sender, clock: "Clock", looks: L
     outbox = Outbox(store, sender, clock, metrics)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_hear(store, wake))
-        tasks.create_task(repeat(partial(_purge, store), look_s=PURGE_S))
+        tasks.create_task(repeat(partial(_purge, store), look_s=PURGE_S, first_s=FIRST_PURGE_S))
         tasks.create_task(
             looks.work(
                 ENDPOINTS, partial(deliver, outbox), at_once=ENDPOINTS_AT_ONCE, wake=wake, note=metrics.note_claim
