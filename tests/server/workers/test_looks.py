@@ -1,11 +1,11 @@
 """One look says of every worker whether something waits, as the workers themselves would find it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -148,8 +148,10 @@ async def test_workers_begin_one_after_the_other_and_who_has_something_to_do_at_
     async def look(name: str) -> None:
         looked.append(name)
 
-    waits = {"first": "false", "idle": "false", "busy": "true"}
-    with running(*(its.repeat(name, lambda tx, sql=sql: sql, partial(look, name)) for name, sql in waits.items())):
+    def begin(name: str, waits: str) -> Coroutine[Any, Any, NoReturn]:
+        return its.repeat(name, lambda tx: waits, partial(look, name))
+
+    with running(begin("first", "false"), begin("idle", "false"), begin("busy", "true")):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert looked == ["first"]
