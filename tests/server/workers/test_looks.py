@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import psycopg
 import pytest
@@ -148,7 +148,7 @@ async def test_workers_begin_one_after_the_other_and_who_has_something_to_do_at_
     async def look(name: str) -> None:
         looked.append(name)
 
-    def begin(name: str, waits: str) -> Coroutine[Any, Any, NoReturn]:
+    def begin(name: str, waits: str) -> Coroutine[Any, Any, None]:
         return its.repeat(name, lambda tx: waits, partial(look, name))
 
     with running(begin("first", "false"), begin("idle", "false"), begin("busy", "true")):
