@@ -78,6 +78,8 @@ class House(Cluster):
         self.shop.subscribe(account, "pro_monthly", quantity=3)
         self.ask("PUT", f"/v1/accounts/{account}", json={"links": {"stripe": [self.shop.customers[account]]}})
         self.ask("POST", f"/v1/accounts/{account}/refresh?wait_s=20")
+        # Whoever reads its invoices would wait for the same locks, and be taken for somebody who approves.
+        eventually(lambda: self.ask("GET", "/v1/reports/revenue")["unread"]["waiting"] == 0)
         return account
 
     def paid(self, account: str) -> list[int]:

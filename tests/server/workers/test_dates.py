@@ -58,6 +58,7 @@ COMES = [
     (10, "grace.started"),
     (10, "trial.ended"),
     (12, "api_key.expired"),
+    (13, "override.expiring"),
     (17, "account.state_changed"),
     (17, "grace.step"),
     (20, "override.expired"),

@@ -20,7 +20,7 @@ story an override begins on its second, and is known before
   provider: acme signs up with a good card
   provider: acme subscribes to pro_monthly
   operator: override acme api_calls limit 10 from 2026-03-05T00:00Z until 2026-03-07T00:00Z because "maintenance"
-  acme api_calls 11: allowed plan, limit 100000, until 2026-03-05T00:00Z
+  acme api_calls 11: allowed plan, limit 100000
 2026-03-04T23:59:59Z
   acme api_calls 11: allowed plan, limit 100000
 +1s

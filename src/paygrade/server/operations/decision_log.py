@@ -100,7 +100,7 @@ async def logged_since(store: "Store", *, at: datetime, limit: int) -> tuple[Log
 
 
 async def replay(store: "Store", *, account: str, id: str, now: datetime) -> DecisionReplay:
-    """DecisionReplay a logged decision.
+    """Replay a logged decision.
 
     Ask a logged decision again at its instant, by what was known then and by what is known now, and say what differs.
     Refused `unknown_decision`.
