@@ -62,8 +62,8 @@ ROOM = 4 * 2**30
 
 TOGETHER = ("tests/chaos/", "tests/docs/", "tests/proof/")
 """Folders whose tests run in one process: they share what is long in the making, or take all of the machine."""
-BY_FILE = ("tests/cli/", "tests/client/", "tests/postgres/", "tests/providers/", "tests/server/")
-"""Folders in which each file runs in one process: most start a server for all of their tests."""
+BY_FILE = ("tests/cli/", "tests/client/", "tests/house_rules/", "tests/postgres/", "tests/providers/", "tests/server/")
+"""Folders in which each file runs in one process: most start a server for all of their tests, or read all files."""
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
