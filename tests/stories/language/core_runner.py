@@ -5,7 +5,7 @@ whole, and the reading becomes a fact of the account it belongs to. What is used
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -195,10 +195,27 @@ class CoreWorld:
         return before[1]
 
     def ledger(self, account: str) -> Ledger:
-        def before(at: datetime) -> dict[str, Entitlement]:
-            return derive(self.account(account), self.catalog, at).entitlements
+        if account not in self._ledgers:
+            self._ledgers[account] = Ledger(self._before(account))
+        return self._ledgers[account]
 
-        return self._ledgers.setdefault(account, Ledger(before))
+    def _before(self, account: str) -> Callable[[datetime], dict[str, Entitlement]]:
+        """What an account had at an instant: derived once for as long as nothing happens, since what windows carried
+        over is asked from the first one on each time."""
+        rests_on: tuple[object, ...] = ()
+        derived: dict[datetime, dict[str, Entitlement]] = {}
+
+        def before(at: datetime) -> dict[str, Entitlement]:
+            nonlocal rests_on
+            its = self.account(account), self.catalog
+            if not rests_on or any(was is not now for was, now in zip(rests_on, its, strict=True)):
+                rests_on = its
+                derived.clear()
+            if at not in derived:
+                derived[at] = derive(*its, at).entitlements
+            return derived[at]
+
+        return before
 
     def findings(self, account: str) -> tuple[str, ...]:
         known = self.account(account)
