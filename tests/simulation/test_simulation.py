@@ -39,8 +39,8 @@ SEEDS_TRIED: dict[Rule, range] = {
 }
 """Among which seeds each wrong rule is caught; they begin shortly before the first one that does."""
 CHANGES_TRIED: dict[change_rules.Rule, range] = {
-    "hasty_take_back": range(765, 900),
-    "settled_unlocked": range(145, 700),
+    "hasty_take_back": range(800, 900),
+    "settled_unlocked": range(250, 700),
 }
 """Among which seeds each wrong rule of changing plans is caught, likewise."""
 
