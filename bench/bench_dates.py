@@ -25,6 +25,7 @@ from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts import statements
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.catalog.publish import publish_catalog
+from paygrade.server.operations.update_log import give_places
 from paygrade.server.process.clock import Clock
 from paygrade.server.workers.looks import Looks
 from paygrade.server.workers.loop import follow_dates, follow_ends, order_updates
@@ -102,6 +103,8 @@ async def _make(store: Store, count: int) -> None:
             await statements.put_override(store, account=account, override=override, at=at)
 
     await asyncio.gather(*[make() for _ in range(AT_ONCE)])
+    # A server that runs has given places to what came before; these would all come first.
+    await give_places(store)
 
 
 def _spread(database_url: str, begins_at: datetime, count: int, seconds: float) -> None:
