@@ -241,7 +241,7 @@ def pin(account: str, plan: str, withdraw: bool, yes: bool, as_json: bool, **sai
 @page_limit()
 @as_json
 def top_ups(account: str, retry: str | None, limit: int, as_json: bool) -> None:
-    """List ACCOUNT's automatic top-ups, or retry a failed one."""
+    """List ACCOUNT's top-ups, or retry a failed one."""
     where = path("v1", "accounts", account, "top-ups")
     if retry is not None:
         _show_outcome(call("POST", where + path(retry, "retry")), f"{retry} is tried again", as_json=as_json)

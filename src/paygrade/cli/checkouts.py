@@ -6,6 +6,7 @@ from paygrade.cli.api import call, path
 from paygrade.cli.output import as_json, say, show_json
 from paygrade.cli.plan_changes import counts
 from paygrade.cli.wording import instant
+from paygrade.values.money import amount
 
 
 @click.command()
@@ -36,6 +37,23 @@ def checkout(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...]
     say(f"open until {instant(made['expires_at'])}")
 
 
+@click.command("buy-credits")
+@click.argument("account")
+@click.argument("credit")
+@click.option("--packs", type=click.IntRange(min=1), default=1, show_default=True, help="How many packs.")
+@click.option("--success-url", required=True, help="Where the customer goes once they have paid.")
+@click.option("--cancel-url", required=True, help="Where they go if they don't.")
+@as_json
+def buy_credits(account: str, as_json: bool, **said: str | int) -> None:
+    """Open a page where ACCOUNT buys packs of CREDIT, as the catalog's `policies.top_up` prices them."""
+    made = call("POST", path("v1", "accounts", account, "top-ups", "checkout"), body=said)
+    if as_json:
+        show_json(made)
+        return
+    say(f"{made['units']} {made['credit']} for {amount(made['amount'], made['currency'])}: {made['url']}", style="bold")
+    say(f"open until {instant(made['expires_at'])}")
+
+
 @click.command("billing-portal")
 @click.argument("account")
 @click.option("--return-url", required=True, help="Where the customer goes afterwards.")
@@ -50,4 +68,4 @@ def billing_portal(account: str, as_json: bool, **said: str | None) -> None:
     show_json(made) if as_json else say(made["url"], style="bold")
 
 
-COMMANDS = (checkout, billing_portal)
+COMMANDS = (checkout, buy_credits, billing_portal)

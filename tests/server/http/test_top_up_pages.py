@@ -94,6 +94,12 @@ def test_credits_bought_on_a_page_are_there_when_the_customer_comes_back_though_
     eventually(lambda: desk.available(acme) == 1000)
 
 
+def test_a_command_opens_the_page_and_says_what_it_sells(desk: Desk) -> None:
+    addresses = ("--success-url", "https://shop.example/ok", "--cancel-url", "https://shop.example/no")
+    told = desk.paygrade("accounts", "buy-credits", desk.someone(), "ai_credits", "--packs", "2", *addresses)
+    assert told.startswith("1000 ai_credits for 20.00 USD: http")
+
+
 def test_a_webhook_alone_grants_what_was_bought_and_a_debit_waits_until_it_settles(desk: Desk) -> None:
     acme = desk.someone()
     quick, slow = desk.page(acme), desk.page(acme, packs=2)
