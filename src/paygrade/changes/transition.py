@@ -182,6 +182,15 @@ def bought(account: Account, catalog: Catalog, at: datetime, *, removed_too: boo
     return {id: its for id, its in found.items() if its}
 
 
+def is_billed(expected: Expected, subscription: str, account: Account, catalog: Catalog, at: datetime) -> bool:
+    """Whether a subscription is billed for what a change was to bring about at `at`, by the account's own time; not
+    whether it gives that, for grace gives what was last paid for."""
+    if subscription not in bought(account, catalog, at):
+        return is_as_expected(expected, ())
+    one = next(in_phase(its, at) for its in account.subscriptions if its.id == subscription)
+    return is_as_expected(expected, [p for p in positions(account, one, catalog, at) if p.item.quantity > 0])
+
+
 def is_as_expected(expected: Expected, found: Iterable[Position]) -> bool:
     """Whether this is what a change was to bring about. A name of a price that one side does not know says nothing."""
     wanted, there = sorted(expected, key=repr), list(found)

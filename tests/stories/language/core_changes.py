@@ -33,7 +33,7 @@ from paygrade.changes.plan_change import (
 )
 from paygrade.changes.quote import Caveat, Quote, changed_subscription, quote
 from paygrade.changes.request import ChangeRequest
-from paygrade.changes.transition import PlanTransition, bought, is_as_expected, transition
+from paygrade.changes.transition import PlanTransition, is_billed, transition
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.seats import losses, seats_at, without_seat
@@ -357,10 +357,13 @@ class Changes:
         found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at, coolings=cooling)
         if found is None:
             return None
-        now = bought(after, catalog, after.time(at))
         for asked in self._under_way(key):
-            its, expected = now.get(asked.subscription, ()), asked.expected
-            if asked.subscription in found.subscriptions and expected is not None and is_as_expected(expected, its):
+            changed, expected = asked.subscription in found.subscriptions, asked.expected
+            if (
+                changed
+                and expected is not None
+                and is_billed(expected, asked.subscription, after, catalog, after.time(at))
+            ):
                 id = asked.id
                 break
         else:

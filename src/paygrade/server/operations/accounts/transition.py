@@ -17,9 +17,8 @@ from paygrade.changes.impact import CarryOver
 from paygrade.changes.plan_change import PlanChange, coolings, is_doubted
 from paygrade.changes.transition import (
     PlanTransition,
-    bought,
     has_changed,
-    is_as_expected,
+    is_billed,
     may_have_changed,
     next_turn,
     transition,
@@ -170,10 +169,12 @@ def _asked(
     open_changes: tuple[PlanChange, ...], found: PlanTransition, after: Account, catalog: Catalog, at: datetime
 ) -> PlanChange | None:
     """The change that was asked for and has come about now."""
-    now = bought(after, catalog, at)
     for change in open_changes:
-        its = now.get(change.subscription, ())
-        changed = change.subscription in found.subscriptions
-        if changed and change.expected is not None and is_as_expected(change.expected, its):
+        changed, expected = change.subscription in found.subscriptions, change.expected
+        if (
+            changed
+            and expected is not None
+            and is_billed(expected, change.subscription, after, catalog, after.time(at))
+        ):
             return change
     return None
