@@ -421,3 +421,21 @@ catalog changing
   acme seats: allowed plan, plan scale, limit 1
   acme seats 2: denied limit_reached, limit 1
   owner: acme looks at the change: applied upgrade, from pro to scale, made at the provider
+
+
+story a planned change stays planned while grace gives what was paid for last
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly x2, by invoice due in 3 days
+  provider: acme pays its latest invoice
+  owner: acme changes to 8 seats: applied upgrade
+  owner: acme goes back: scheduled, effective 2026-04-01T00:00Z
+  acme seats 8: allowed plan, limit 8
+2026-03-05T00:00Z
+  acme seats 3: denied limit_reached, limit 2, state grace
+  owner: acme takes the change back: canceled
+  provider: acme pays its latest invoice
+  acme seats 8: allowed plan, limit 8
+2026-04-02T00:00Z
+  acme seats 8: allowed plan, limit 8
