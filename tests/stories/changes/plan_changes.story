@@ -439,3 +439,18 @@ story a planned change stays planned while grace gives what was paid for last
   acme seats 8: allowed plan, limit 8
 2026-04-02T00:00Z
   acme seats 8: allowed plan, limit 8
+
+
+story a planned change that is made at the provider before its date plans nothing any more
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly x8
+  owner: acme changes to 2 seats: scheduled, effective 2026-04-01T00:00Z
+2026-03-05T00:00Z
+  provider: acme changes pro_monthly to pro_monthly x2
+  acme seats 3: denied limit_reached, limit 2
+  owner: acme looks at the change: applied, asked for
+  provider: acme changes pro_monthly to pro_monthly x5
+2026-04-02T00:00Z
+  acme seats 5: allowed plan, limit 5

@@ -303,9 +303,10 @@ class Changes:
             self._books.mark()
         done_fence = self._books.fence
         if held.state == "applied":
-            # It was only to let go of its schedule.
+            # It was only to let go of its schedule, which is taken back where it plans the same still.
             over = progress.state in ("done", "failed", "undone")
-            self._keep(replace(held, done_fence=done_fence if over else None))
+            undo = not over and (held.undo or progress.state == "scheduled")
+            self._keep(replace(held, undo=undo, done_fence=done_fence if over else None))
             return not over
         now = replace(
             held,

@@ -106,7 +106,9 @@ async def _noted(
     if held.state == "applied":
         # A fact told of it before the provider's answer was saved; or it was only to let go of its schedule.
         over = progress.state in ("done", "failed", "undone")
-        kept = replace(held, invoice=now.invoice, done_fence=fence if over else None)
+        # Made by somebody else before its date, it is planned still, and would be made once more: that is taken back.
+        undo = not over and (held.undo or progress.state == "scheduled")
+        kept = replace(held, invoice=now.invoice, undo=undo, done_fence=fence if over else None)
         await tx.plan_changes.save(kept, lease_s=None if over else LEASE_S)
         return "done" if over else None
     match progress.state:
