@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from litestar.response import Stream
 
 from paygrade.server.http.auth import still_counts
+from paygrade.server.http.console.live import live
 from paygrade.server.http.context import Context, HttpRequest
-from paygrade.server.http.streams import HEADERS, RETRY_MS
 from paygrade.server.state.broadcast import Follower
-from paygrade.values.errors import Refused, Unavailable
 
 LOOK_S = 1.0
 Look = Callable[[], Awaitable[tuple[int, bool]]]
@@ -18,28 +17,19 @@ Look = Callable[[], Awaitable[tuple[int, bool]]]
 async def follow(request: HttpRequest, context: Context, look: Look) -> Stream:
     await look()
     follower, _ = context.snapshots.broadcast.follow((), None)
-    events = _progress(context, follower, look, still_counts(request, context))
-    return Stream(events, media_type="text/event-stream", headers=HEADERS)
+    return live(context, follower, _progress(follower, look, still_counts(request, context)))
 
 
-async def _progress(
-    context: Context, follower: Follower, look: Look, counts: Callable[[], bool]
-) -> AsyncIterator[bytes]:
+async def _progress(follower: Follower, look: Look, counts: Callable[[], bool]) -> AsyncIterator[bytes]:
     """The work is looked at every `LOOK_S`: nobody is told of its steps."""
     told = -1
-    try:
-        yield b"retry: %d\n\n" % RETRY_MS
-        while counts():
-            done, is_over = await look()
-            if done != told:
-                told = done
-                yield b"data: %d\n\n" % told
-            if is_over:
-                yield b"event: done\ndata: %d\n\n" % told
-                return
-            yield b": beat\n\n"
-            await follower.next(LOOK_S)
-    except (EOFError, Refused, Unavailable):
-        return
-    finally:
-        context.snapshots.broadcast.leave(follower)
+    while counts():
+        done, is_over = await look()
+        if done != told:
+            told = done
+            yield b"data: %d\n\n" % told
+        if is_over:
+            yield b"event: done\ndata: %d\n\n" % told
+            return
+        yield b": beat\n\n"
+        await follower.next(LOOK_S)

@@ -15,15 +15,15 @@ from paygrade.decisions.outcome import DecisionOutcome, LoggedDecision
 from paygrade.server.http.auth import still_counts
 from paygrade.server.http.console.access_view import told_of
 from paygrade.server.http.console.asking import asked_of
+from paygrade.server.http.console.live import live
 from paygrade.server.http.console.rendering import link, page
 from paygrade.server.http.console.screens import read_moment, screen
 from paygrade.server.http.console.wording import sentence, shown_value, words
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.parameters import text
-from paygrade.server.http.streams import HEADERS, RETRY_MS, Listening
+from paygrade.server.http.streams import Listening
 from paygrade.server.operations import decision_log
-from paygrade.server.state.broadcast import Follower, event
-from paygrade.values.errors import Refused, Unavailable
+from paygrade.server.state.broadcast import event
 
 SHOWN, TOLD_MAX = 50, 200
 """On a page, and at once of what has come."""
@@ -74,30 +74,21 @@ async def follow_decisions(
     follower, _ = context.snapshots.broadcast.follow([], None)
     counts = still_counts(request, context)
     listening = Listening(follower, context.clock, until=None, counts=counts, beat_s=BEAT_S)
-    events = _tail(context, follower, listening, begin, max(after, last))
-    return Stream(events, media_type="text/event-stream", headers=HEADERS)
+    return live(context, follower, _tail(context, listening, begin, max(after, last)))
 
 
-async def _tail(
-    context: Context, follower: Follower, listening: Listening, since: datetime, after: str
-) -> AsyncIterator[bytes]:
+async def _tail(context: Context, listening: Listening, since: datetime, after: str) -> AsyncIterator[bytes]:
     """The log is looked at with every beat, each time from a little before, for what other processes wrote late."""
     seen: set[str] | None = None
-    try:
-        yield b"retry: %d\n\n" % RETRY_MS
-        while True:
-            found = await decision_log.logged_since(context.store, at=since - LATE, limit=TOLD_MAX)
-            for each in found:
-                if each.id not in seen if seen is not None else each.id > after:
-                    yield event("row", msgspec.json.encode(_row(each)), id=each.id)
-            seen = {each.id for each in found}
-            since = max(since, found[-1].at) if found else since
-            yield b": beat\n\n"
-            await listening.next(None)
-    except (EOFError, Refused, Unavailable):
-        return
-    finally:
-        context.snapshots.broadcast.leave(follower)
+    while True:
+        found = await decision_log.logged_since(context.store, at=since - LATE, limit=TOLD_MAX)
+        for each in found:
+            if each.id not in seen if seen is not None else each.id > after:
+                yield event("row", msgspec.json.encode(_row(each)), id=each.id)
+        seen = {each.id for each in found}
+        since = max(since, found[-1].at) if found else since
+        yield b": beat\n\n"
+        await listening.next(None)
 
 
 @screen("/accounts/{account:str}/decisions", scope="decisions:read")

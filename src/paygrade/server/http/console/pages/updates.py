@@ -9,16 +9,17 @@ from litestar.response import Stream
 
 from paygrade.server.http.auth import still_counts
 from paygrade.server.http.bodies import invalid, read_key
+from paygrade.server.http.console.live import live
 from paygrade.server.http.console.rendering import page
 from paygrade.server.http.console.screens import screen
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.parameters import number, text
-from paygrade.server.http.streams import HEADERS, RETRY_MS, Listening
+from paygrade.server.http.streams import Listening
 from paygrade.server.operations import update_log
-from paygrade.server.state.broadcast import Follower, event
+from paygrade.server.state.broadcast import event
 from paygrade.updates.log import Update
 from paygrade.updates.types import TYPES
-from paygrade.values.errors import Mistake, Refused, Unavailable
+from paygrade.values.errors import Mistake
 from paygrade.values.text import one_of
 
 SHOWN, TOLD_MAX = 50, 200
@@ -66,13 +67,11 @@ async def follow_updates(
     begin = int(last) if last.isascii() and last.isdecimal() and len(last) <= 18 else after
     follower, _ = context.snapshots.broadcast.follow([named] if named else None, None)
     listening = Listening(follower, context.clock, until=None, counts=still_counts(request, context))
-    events = _tail(context, follower, listening, begin, types, named)
-    return Stream(events, media_type="text/event-stream", headers=HEADERS)
+    return live(context, follower, _tail(context, listening, begin, types, named))
 
 
 async def _tail(
     context: Context,
-    follower: Follower,
     listening: Listening,
     begin: int,
     types: frozenset[str] | None,
@@ -80,24 +79,16 @@ async def _tail(
 ) -> AsyncIterator[bytes]:
     """The log is looked at whenever an account has changed, and with every beat: not all updates are about accounts,
     and one gets its place in the log a moment after what it tells of was saved."""
-    try:
-        yield b"retry: %d\n\n" % RETRY_MS
-        while True:
-            found = await update_log.list_updates(
-                context.store, after=begin, limit=TOLD_MAX, types=types, account=account
-            )
-            for each in found.updates:
-                yield event("row", msgspec.json.encode(_told(each)), id=str(each.position))
-            begin = found.next
-            if len(found.updates) == TOLD_MAX:
-                continue
-            if not found.updates:
-                yield b": beat\n\n"
-            await listening.next(None)
-    except (EOFError, Refused, Unavailable):
-        return
-    finally:
-        context.snapshots.broadcast.leave(follower)
+    while True:
+        found = await update_log.list_updates(context.store, after=begin, limit=TOLD_MAX, types=types, account=account)
+        for each in found.updates:
+            yield event("row", msgspec.json.encode(_told(each)), id=str(each.position))
+        begin = found.next
+        if len(found.updates) == TOLD_MAX:
+            continue
+        if not found.updates:
+            yield b": beat\n\n"
+        await listening.next(None)
 
 
 def _told(update: Update) -> dict[str, str]:
