@@ -53,6 +53,18 @@ async def somebody_waits(database_url: str) -> None:
         await in_time(waits)
 
 
+def how_many_wait_for(connection: psycopg.Connection) -> int:
+    """How many sessions wait for a lock of this one.
+
+    By the locks: of `pg_stat_activity` a transaction keeps what it saw first, so who connected later is not in it.
+    """
+    found = connection.execute(
+        "select count(distinct pid) from pg_locks where not granted and %s = any(pg_blocking_pids(pid))",
+        (connection.info.backend_pid,),
+    )
+    return int((found.fetchone() or (0,))[0])
+
+
 def let_pass(database_url: str, table: str) -> None:
     """Let every lease and pause of a table be over, as time does."""
     with psycopg.connect(database_url) as connection:

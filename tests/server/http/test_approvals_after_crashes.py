@@ -22,7 +22,7 @@ from paygrade.server.process.second_person import MONEY
 from paygrade.simulator.http import serve as simulator
 from support.cluster import Cluster, folder_of_its_own
 from support.server_process import SAMPLE, Api
-from support.waiting import eventually
+from support.waiting import eventually, how_many_wait_for
 
 PAUSE = 471200
 """The advisory lock that a server waits for in the middle of an approval."""
@@ -109,7 +109,7 @@ class House(Cluster):
                 ours.execute("select from accounts where account = any(%s) for update", (list(at_once),))
                 yield ours
             ours.execute("select pg_advisory_unlock(%s)", (PAUSE,))
-            eventually(lambda: waiting(ours) == 0)
+            eventually(lambda: how_many_wait_for(ours) == 0)
             ours.execute("drop function wait_here cascade")
 
 
@@ -125,13 +125,6 @@ def house() -> Iterator[House]:
         stack.enter_context(made.running(SAMPLE.read_text()))
         made.dana, made.lee, made.kim = made.person()[0], made.person(), made.person()
         yield made
-
-
-def waiting(connection: psycopg.Connection) -> int:
-    """How many sessions wait for a lock of this one."""
-    pid = connection.info.backend_pid
-    found = connection.execute("select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))", (pid,))
-    return int((found.fetchone() or (0,))[0])
 
 
 class Asked:
@@ -209,7 +202,7 @@ def test_two_people_who_approve_at_the_same_moment_at_two_servers_approve_once(h
     with house.kept_back(at_once=asked.accounts) as ours:
         for each in asking:
             each.start()
-        eventually(lambda: waiting(ours) >= len(asked.accounts))
+        eventually(lambda: how_many_wait_for(ours) >= len(asked.accounts))
     for each in asking:
         each.join()
     for path in (asked.grant, asked.change):
@@ -227,7 +220,7 @@ def test_killed_while_somebody_approves_it_happens_once_or_not_at_all_and_the_ap
     with house.kept_back(at_once=before.accounts, to_say_so=saying.accounts, to_commit=committing.accounts) as ours:
         for each in asking:
             each.start()
-        eventually(lambda: waiting(ours) == len(asking))
+        eventually(lambda: how_many_wait_for(ours) == len(asking))
         house.kill_server(0)
         for each in asking:
             each.join()

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from support.cluster import Cluster, folder_of_its_own
-from support.waiting import eventually
+from support.waiting import eventually, how_many_wait_for
 
 CATALOG = "version: 1\nfeatures: { exports: { kind: boolean } }\nplans: { free: { default: true } }\n"
 ROTATE, BODY = "/v1/tokens/rotate", {"revoke": True}
@@ -70,13 +70,6 @@ def rotations(cluster: Cluster) -> int:
     return int(found[0])
 
 
-def waits(connection: psycopg.Connection) -> bool:
-    """Whether somebody waits for a lock of this session."""
-    pid = connection.info.backend_pid
-    found = connection.execute("select 1 from pg_stat_activity where %s = any(pg_blocking_pids(pid))", (pid,))
-    return found.fetchone() is not None
-
-
 def test_killed_before_it_did_anything_it_is_done_once(cluster: Cluster) -> None:
     with psycopg.connect(cluster.database_url) as ours:
         ours.execute("lock table signing_keys in access exclusive mode")
@@ -87,7 +80,7 @@ def test_killed_before_it_did_anything_it_is_done_once(cluster: Cluster) -> None
         killed.before = int(ours.execute("select coalesce(max(number), 0) from signing_keys").fetchone()[0])  # type: ignore[index]
         killed._asking = threading.Thread(target=killed._ask)
         killed._asking.start()
-        eventually(lambda: waits(ours))
+        eventually(lambda: how_many_wait_for(ours))
         killed.kill()
     killed.is_done_once()
 
@@ -96,10 +89,10 @@ def test_killed_between_its_effect_and_its_answer_it_is_done_once(cluster: Clust
     with psycopg.connect(cluster.database_url) as effect, psycopg.connect(cluster.database_url) as answer:
         effect.execute("lock table signing_keys in exclusive mode")
         killed = Killed(cluster, "between")
-        eventually(lambda: waits(effect))
+        eventually(lambda: how_many_wait_for(effect))
         answer.execute("select 1 from idempotency_keys where key = 'between' for update")
         effect.rollback()
-        eventually(lambda: waits(answer))
+        eventually(lambda: how_many_wait_for(answer))
         killed.kill()
     assert rotations(cluster) == killed.before
     killed.is_done_once()
@@ -112,7 +105,7 @@ def test_killed_while_it_commits_what_was_saved_is_answered(cluster: Cluster) ->
         ours.execute("select pg_advisory_lock(%s)", (PAUSE,))
         ours.commit()
         killed = Killed(cluster, "after")
-        eventually(lambda: waits(ours))
+        eventually(lambda: how_many_wait_for(ours))
         killed.kill()
         # PostgreSQL goes on with what it was told last, and finds nobody to tell of it.
         ours.execute("select pg_advisory_unlock(%s)", (PAUSE,))

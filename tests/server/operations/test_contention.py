@@ -1,7 +1,6 @@
 """Requests that meet at the same rows: nobody is turned away because of who came first."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from paygrade.usage.entries import Entry
 from paygrade.values.errors import Refused
 from support.databases import migrated_database
 from support.server_process import Api, serving
+from support.waiting import eventually, how_many_wait_for
 
 CATALOG = {
     "version": 1,
@@ -65,7 +65,6 @@ def test_a_request_that_postgresql_ends_for_another_is_tried_again(metered: Api,
     assert metered.ok("POST", "/v1/consume", json={**body, "id": "first"})["consumed"]
     with (
         psycopg.connect(database) as other,
-        psycopg.connect(database, autocommit=True) as watching,
         ThreadPoolExecutor(1) as pool,
     ):
         # The other way around: first a row that is not there yet, then the one of the window.
@@ -75,7 +74,7 @@ def test_a_request_that_postgresql_ends_for_another_is_tried_again(metered: Api,
         )
         asked = {**body, "member": "bob", "id": "second"}
         answer = pool.submit(metered.ok, "POST", "/v1/consume", json=asked)
-        eventually_waiting(watching)
+        eventually(lambda: how_many_wait_for(other))
         # Whose patience ends first is ended. If that is us, there was nothing to try again.
         with suppress(psycopg.errors.DeadlockDetected):
             other.execute("select 1 from balances where account = 'acme' and slot not like '%member%' for update")
@@ -105,12 +104,11 @@ def test_who_takes_the_same_ids_in_another_order_does_not_wait_forever(metered: 
 
     with (
         psycopg.connect(database) as other,
-        psycopg.connect(database, autocommit=True) as watching,
         ThreadPoolExecutor(1) as pool,
     ):
         insert(other, "a")
         writing = pool.submit(asyncio.run, write())
-        eventually_waiting(watching)
+        eventually(lambda: how_many_wait_for(other))
         insert(other, "b")
         other.commit()
         with pytest.raises(Refused, match="used one of these ids"):
@@ -137,12 +135,3 @@ def insert(connection: Connection, id: str) -> None:
         "values ('crossing', %s, 'consume', 'shared', 1, now(), now(), 2, '[]')",
         (id,),
     )
-
-
-def eventually_waiting(connection: Connection) -> None:
-    """Return once somebody waits for a row that another one holds."""
-    give_up_at = time.monotonic() + WAIT_S
-    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-    while connection.execute(waiting).fetchone() == (0,):
-        assert time.monotonic() < give_up_at, "nobody waits"
-        time.sleep(0.01)
