@@ -76,7 +76,7 @@ def test_kill_leaves_no_process_and_loses_nothing_committed(folder: Path, victim
     for victim in victims.split(" and "):
         os.kill(numbers[victim], signal.SIGKILL)
     try:
-        eventually(lambda: processes_of(data_dir, besides=owner.process.pid) == [], within_s=5)
+        eventually(lambda: processes_of(data_dir, besides=owner.process.pid) == [])
         with embedded.start(data_dir) as server:
             assert not server.attached
             assert remember_one_more(server.url) == "2"

@@ -9,6 +9,7 @@ from paygrade.postgres.session_locks import HOLDERS, held
 from paygrade.postgres.shared_hearing import SharedHearing
 from paygrade.postgres.store import Store
 from paygrade.values.errors import Unavailable
+from support.waiting import GIVE_UP_S
 
 pytestmark = pytest.mark.anyio
 
@@ -98,7 +99,7 @@ async def test_a_connection_that_does_not_heed_the_first_cancellation_ends_all_t
 async def test_a_store_that_is_listened_to_by_many_takes_up_one_connection(store: Store) -> None:
     ready = [asyncio.Event() for _ in range(3)]
     tasks = [asyncio.create_task(store.listen(ready=each.set, hear=lambda channel, payload: None)) for each in ready]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(GIVE_UP_S):
         for each in ready:
             await each.wait()
     async with store.transaction() as tx:

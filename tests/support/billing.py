@@ -30,7 +30,7 @@ from paygrade.server.workers.sync import SUBJECTS, sync_subject
 from paygrade.server.workers.usage_reports import REPORTS, Outcome, mark_reports, report_window
 from paygrade.simulator.http.serve import Running, running
 from support.server_process import SAMPLE, Api
-from support.waiting import let_pass
+from support.waiting import GIVE_UP_S, let_pass
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 METER = "api_calls_used"
@@ -135,7 +135,7 @@ class Billing(Clock):
 
     async def report_patiently(self, store: Store) -> None:
         """Go on until nothing is pending, whatever fails."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(GIVE_UP_S):
             while True:
                 await self.report(store)
                 if not self.rows("select 1 from reports where pending is not null or error is not null"):

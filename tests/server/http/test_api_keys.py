@@ -279,13 +279,17 @@ def test_a_revoked_key_opens_nothing_from_then_on_and_its_streams_end(
     assert api.problem(409, "POST", f"/v1/keys/{made['id']}/rotate", json={})["code"] == "api_key_over"
 
 
-def test_another_process_hears_of_keys_at_once(api: Api, database: str, acme: str) -> None:
+def test_another_process_hears_of_keys_at_once(
+    api: Api, database: str, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody looks by themselves.
+    monkeypatch.setattr(api_keys, "FRESH_S", 3600.0)
     with serving(Settings(), database, catalog=False) as another:
         made = created(another, "decisions:read")
         with Api(api.url, key=made["key"]) as key:
             assert key.check(acme, "projects")["allowed"]
             another.ok("POST", f"/v1/keys/{made['id']}/revoke")
-            eventually(lambda: key.get(f"/v1/accounts/{acme}/decisions").status_code == 401, within_s=1)
+            eventually(lambda: key.get(f"/v1/accounts/{acme}/decisions").status_code == 401)
 
 
 def test_a_revoked_key_ends_soon_where_the_database_tells_nothing(
@@ -298,7 +302,7 @@ def test_a_revoked_key_ends_soon_where_the_database_tells_nothing(
         with Api(deaf.url, key=made["key"]) as key:
             assert key.check(acme, "projects")["allowed"]
             api.ok("POST", f"/v1/keys/{made['id']}/revoke")
-            eventually(lambda: key.get(f"/v1/accounts/{acme}/decisions").status_code == 401, within_s=5)
+            eventually(lambda: key.get(f"/v1/accounts/{acme}/decisions").status_code == 401)
 
 
 def test_keys_go_on_counting_while_the_database_is_away(restartable: Any, postgres_url: str) -> None:

@@ -205,7 +205,7 @@ def test_an_expiry_is_told_when_its_date_comes(timed: tuple[Api, Api]) -> None:
 def test_an_expiry_is_told_while_time_goes_on_by_itself(api: Api, acme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nobody waits for a beat.
     monkeypatch.setattr(streams, "BEAT_S", 3600.0)
-    ends_at = datetime.now(START.tzinfo) + timedelta(seconds=1)
+    ends_at = datetime.now(START.tzinfo) + timedelta(seconds=3)
     granted = {"value": True, "reason": "trial", "expires_at": ends_at.isoformat()}
     api.ok("PUT", f"/v1/accounts/{acme}/overrides/exports", json=granted)
     page = Page(api, acme)

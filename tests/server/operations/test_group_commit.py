@@ -26,7 +26,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.usage.balances import Grant
 from paygrade.values.errors import Refused
-from support.waiting import somebody_waits
+from support.waiting import GIVE_UP_S, somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -243,7 +243,7 @@ async def test_what_is_denied_or_held_up_keeps_no_other_account_waiting(acme: St
         with psycopg.connect(database_url) as connection:
             connection.execute("select from balances where account = 'acme' for update")
             held_up = [asyncio.create_task(commits.ask(asked)) for asked in (use("big", LIMIT), use("behind it"))]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(GIVE_UP_S):
                 answers = await asyncio.gather(*map(commits.ask, beta))
             assert [answer.decision.used for answer in answers] == [*range(2, SECOND_MIN + 2)]
             assert not any(task.done() for task in held_up)

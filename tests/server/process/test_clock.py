@@ -15,6 +15,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.simulator.http.serve import Running, running
 from paygrade.values.errors import Unavailable
 from support.fake_provider import T0
+from support.waiting import GIVE_UP_S
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +70,7 @@ async def following(clock: Clock) -> AsyncIterator[None]:
     """Follow until the end of the block, and wait until that is over."""
     task = asyncio.create_task(clock.follow())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP_S):
             await until_told(clock)
         yield
     finally:
@@ -78,7 +79,7 @@ async def following(clock: Clock) -> AsyncIterator[None]:
 
 
 async def until_now(clock: Clock, expected: datetime) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(GIVE_UP_S):
         while clock.now() != expected:
             await asyncio.sleep(0.01)
 
@@ -138,7 +139,7 @@ async def test_a_clock_that_comes_late_is_followed_once_it_is_there_and_not_warn
     clock = Clock(followed.url)
     with capture_logs() as logged:
         task = asyncio.create_task(clock.follow())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP_S):
             await until_asked(followed, times=2)
             followed.told = Told(T0, running=False)
             await until_told(clock)
@@ -155,7 +156,7 @@ async def test_a_clock_that_stays_away_is_warned_of_once_each_time(
     clock = Clock(followed.url)
     with capture_logs() as logged:
         task = asyncio.create_task(clock.follow())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP_S):
             while not logged:
                 await asyncio.sleep(0.01)
             await until_asked(followed, times=followed.answers + 3)
@@ -178,7 +179,7 @@ async def test_a_followed_clock_that_is_set_back_does_not_take_time_back(followe
     async with following(clock):
         followed.told = Told(T0 - timedelta(days=1), running=False)
         answers = followed.answers
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP_S):
             while followed.answers < answers + 3:
                 await asyncio.sleep(0.01)
         assert clock.now() == T0
@@ -215,7 +216,7 @@ async def test_a_simulator_that_starts_anew_is_followed_again() -> None:
     with running(start=T0) as first:
         clock, port = Clock(first.url), int(first.url.rpartition(":")[2])
         task = asyncio.create_task(clock.follow())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP_S):
             await until_told(clock)
     later = T0 + timedelta(days=9)
     with running(start=later, port=port):

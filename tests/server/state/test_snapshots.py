@@ -23,7 +23,7 @@ from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.remembered import RememberedAccounts
 from paygrade.server.state.snapshots import Snapshots
 from support.fake_provider import DOCUMENT, T0
-from support.waiting import somebody_waits
+from support.waiting import GIVE_UP_S, somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +75,7 @@ async def test_what_another_process_writes_is_heard(acme: Store, database_url: s
     async with remembering(acme, Snapshots()) as snapshots, Store(database_url) as other:
         assert await seats(acme, snapshots) == 1
         await limit_seats(other, 7)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP_S):
             while await seats(acme, snapshots) != 7:
                 await asyncio.sleep(0.01)
 
@@ -84,7 +84,7 @@ async def test_another_catalog_changes_every_answer(acme: Store, database_url: s
     generous = {**DOCUMENT, "plans": {"free": {"default": True, "entitlements": {"seats": 9}}}}
     async with remembering(acme, Snapshots()) as snapshots, Store(database_url) as other:
         await publish_catalog(other, document=generous, lines={}, dry_run=False, at=T0, by="ann")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP_S):
             while await seats(acme, snapshots) != 9:
                 await asyncio.sleep(0.01)
 
@@ -109,7 +109,7 @@ async def test_hearing_interrupted_is_forgetting(acme: Store, database_url: str)
                 "select pg_terminate_backend(pid) from pg_stat_activity "
                 "where datname = current_database() and pid <> pg_backend_pid()"
             )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP_S):
             while snapshots.peek("acme", T0) is not None:
                 await asyncio.sleep(0.01)
             # It starts to remember again by itself.
@@ -167,7 +167,7 @@ async def test_a_plain_count_is_heard_by_every_process(acme: Store, database_url
     await use_together(acme, Snapshots(), [Consume("acme", "seats", "first")], T0)
 
     async def until_version(number: int, *processes: Snapshots) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GIVE_UP_S):
             while any(each.counted("acme", "seats", T0)[3:] != (number,) for each in processes):  # type: ignore[index]
                 await asyncio.sleep(0.01)
 
@@ -207,7 +207,7 @@ async def test_of_a_balance_the_newest_version_counts_in_whatever_order_they_are
                 # What is told is heard in its order: once the other account's is, so is all that came before.
                 for news in (*told, ("bolt", "seats", "lifetime", turn, 0, 10 * turn)):
                     connection.execute("select pg_notify('paygrade_balance', %s)", (json.dumps([news]),))
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(GIVE_UP_S):
                     while known("bolt") != (turn, 10 * turn):
                         await asyncio.sleep(0.01)
                 assert known("acme") == (3, 10 * turn + 3), order

@@ -21,7 +21,7 @@ from paygrade.server.workers.sync import SUBJECTS
 from paygrade.values.errors import Unavailable
 from support.fake_provider import T0, SetClock
 from support.queues import QUEUES, TABLES, WAITING
-from support.waiting import in_time, let_pass, somebody_waits
+from support.waiting import GIVE_UP_S, in_time, let_pass, somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -107,7 +107,7 @@ async def test_law_2_a_candidate_that_waits_no_more_is_not_taken(store: Store, w
 async def test_law_2_looking_waits_for_nobody_and_taking_for_those_at_the_row(store: Store, waiting: str) -> None:
     with psycopg.connect(waiting) as connection:
         connection.execute("select from subjects for update")
-        async with asyncio.timeout(30), store.transaction() as tx:
+        async with asyncio.timeout(GIVE_UP_S), store.transaction() as tx:
             (candidate,) = await tx.subjects.candidates(limit=1, at=T0)
         taking = asyncio.create_task(one(store, SUBJECTS))
         await somebody_waits(waiting)

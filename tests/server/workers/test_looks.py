@@ -18,7 +18,7 @@ from paygrade.server.workers.sync import SUBJECTS
 from paygrade.values.errors import Unavailable
 from support.fake_provider import T0, SetClock
 from support.queues import QUEUES, TABLES, WAITING
-from support.waiting import let_pass
+from support.waiting import GIVE_UP_S, let_pass
 
 pytestmark = pytest.mark.anyio
 
@@ -110,7 +110,7 @@ async def test_who_is_woken_does_what_waits_and_a_look_that_breaks_keeps_nobody_
         for subject in subjects:
             with psycopg.connect(database_url) as connection:
                 connection.execute("insert into subjects (subject, dirty, marked_at) values (%s, 1, now())", (subject,))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(GIVE_UP_S):
                 while subject not in done:
                     await asyncio.sleep(0.01)
 

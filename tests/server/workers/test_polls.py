@@ -14,7 +14,7 @@ from paygrade.server.workers.claims import take
 from paygrade.server.workers.polls import OVERLAP, PAGE, poll_events, polls_of
 from paygrade.values.errors import Unavailable
 from support.fake_provider import T0, Event, SetClock
-from support.waiting import let_pass
+from support.waiting import GIVE_UP_S, let_pass
 
 pytestmark = pytest.mark.anyio
 
@@ -131,7 +131,7 @@ async def test_whoever_looks_waits_for_nobody_who_claims(store: Store) -> None:
     async with store.transaction() as claiming:
         (seen,) = await claiming.polls.candidates(limit=1, **known)
         assert await claiming.polls.take(seen, lease_s=60, **known) is not None
-        async with asyncio.timeout(10), store.transaction() as looking:
+        async with asyncio.timeout(GIVE_UP_S), store.transaction() as looking:
             assert await looking.polls.candidates(limit=1, **known) == (seen,)
 
 

@@ -28,7 +28,7 @@ from paygrade.usage.top_ups import Bill, Order, TopUpPurchase
 from support.billing import Billing, billing
 from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
-from support.waiting import eventually
+from support.waiting import GIVE_UP_S, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -327,7 +327,7 @@ async def test_lost_answers_and_failures_charge_and_grant_once(store: Store, des
     desk.weather(error=0.3, timeout=0.1, hang_ms=[1, 5])
     for number in range(1, 4):
         assert await ask(store, desk)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(GIVE_UP_S):
             while "paid" not in await buy(store, desk):
                 desk.let_pass("top_ups")
         assert len([each for each in await top_ups(store) if each.state == "paid"]) == number
