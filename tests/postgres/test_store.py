@@ -3,10 +3,12 @@
 import asyncio
 import uuid
 from datetime import UTC, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
+from psycopg.pq import PipelineStatus
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Customer, Fact, Profile
@@ -188,6 +190,31 @@ async def test_a_connection_that_ended_while_nobody_used_it_is_replaced(store: S
         )
     async with store.transaction() as tx:
         assert await tx.accounts.load("acme") is None
+
+
+async def test_who_is_cancelled_as_a_pipeline_begins_leaves_no_connection_in_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = psycopg.AsyncConnection.wait
+
+    async def cancelled(connection: Any, entering: Any, *args: Any) -> Any:  # Any: whatever psycopg takes
+        task = asyncio.current_task()
+        if task is not None and entering.__qualname__ == "BasePipeline._enter_gen":
+            task.cancel()
+        return await wait(connection, entering, *args)
+
+    async def send_many() -> None:
+        async with store.transaction() as tx:
+            await tx._connection.cursor().executemany("select %s", [(1,), (2,)])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(psycopg.AsyncConnection, "wait", cancelled)
+        patched.setattr(psycopg.waiting, "MAX_BUSY_TIME", -1.0)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(send_many())
+    for _ in range(2):
+        async with store.transaction() as tx:
+            assert tx._connection.pgconn.pipeline_status == PipelineStatus.OFF
 
 
 async def test_the_inbox_forgets_handled_events_only(store: Store) -> None:

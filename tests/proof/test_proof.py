@@ -124,11 +124,15 @@ def give_back(cluster: Cluster, everyone: list[str]) -> list[Told]:
 
 def misremembered(cluster: Cluster, account: str) -> list[str]:
     """Where a server says something else of an account than is stored: what is saved is told to others afterwards."""
-    # Of usage events there are windows before this one: the last one counts.
-    some = "account = %s and slot not like '%% %%' order by slot"
+    # Of usage events there are windows before this one: the last one counts. What is stored of a rolling minute stays
+    # as it was until somebody uses it again.
+    some = """account = %(account)s and slot not like '%% %%' and (pool <> 'recent' or exists (
+                  select from ledger where account = %(account)s and feature = 'recent'
+                  and time > now() - interval '1 minute'))
+              order by slot"""
     query = f"select pool, used, reserved from balances where {some}"
     with psycopg.connect(cluster.database_url) as connection:
-        stored = {pool: (used, reserved) for pool, used, reserved in connection.execute(query, (account,))}
+        stored = {pool: (used, reserved) for pool, used, reserved in connection.execute(query, {"account": account})}
     found = []
     for server in range(len(cluster.server_urls)):
         for pool, counts in stored.items():

@@ -15,6 +15,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import PipelineStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -103,6 +104,10 @@ class Connections:
                 self.doubt()
             raise
         finally:
+            if connection.pgconn.pipeline_status != PipelineStatus.OFF:
+                # Whoever was cancelled as psycopg began a pipeline leaves it there, and the next one's commit would be
+                # answered before it has happened.
+                await connection.close()
             await pool.putconn(connection)
 
     @property

@@ -180,6 +180,10 @@ class Store:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
+        except AssertionError as error:
+            # psycopg's own, about a pipeline whose beginning was cancelled.
+            _stay_cancelled(error)
+            raise
         self._counts.put(transaction.counted)
         for record in records:
             for read in self._readers:

@@ -286,6 +286,8 @@ def test_pages_are_opened_by_command(house: Buyers) -> None:
     assert "pro@1, the first 14 days free: http" in bought.replace("\n", " ")
     # The examples of the document are taken, too.
     house.api.ok("POST", f"/v1/accounts/{house.someone()}/checkout", json=examples.CHECKOUT_ASKED)
+    # There is an account once the customer that its page made has been read.
+    eventually(lambda: house.api.get(f"/v1/accounts/{acme}").is_success)
     house.api.ok("POST", f"/v1/accounts/{acme}/billing-portal", json=examples.PORTAL_ASKED)
     told = house.paygrade("accounts", "billing-portal", acme, "--return-url", "https://shop.example/")
     assert told.startswith(house.provider.url)

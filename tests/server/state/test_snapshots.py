@@ -106,7 +106,7 @@ async def test_hearing_interrupted_is_forgetting(acme: Store, database_url: str)
     async with remembering(acme, Snapshots()) as snapshots:
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "select pg_terminate_backend(pid, 60000) from pg_stat_activity "
                 "where datname = current_database() and pid <> pg_backend_pid()"
             )
         async with asyncio.timeout(GIVE_UP_S):
