@@ -22,8 +22,7 @@ _MONTHS = {"month": 1, "year": 12}
 
 
 class Term(Struct, frozen=True):
-    """The part of a contract that an instant is in: how it stands, and the term `[from_at, until)`. `until` None: it has
-    no end."""
+    """How a contract stands at an instant, and the term `[from_at, until)` it is in. `until` None: it has no end."""
 
     state: ContractState
     from_at: datetime
@@ -80,7 +79,7 @@ def by_the_month(contract: Contract) -> int:
 
 
 def months_between(from_at: datetime, until: datetime) -> int | None:
-    """How many whole months lie between these, by the calendar of UTC; None: it is no whole number of them, 1 or more."""
+    """How many whole months lie between these, by the calendar of UTC; None: no whole number, 1 or more."""
     months = (until.year - from_at.year) * 12 + until.month - from_at.month
     return months if months > 0 and add_months(from_at, months) == until else None
 

@@ -274,11 +274,11 @@ Note = Annotated[str, Meta(max_length=2000)]
 
 
 class Contract(Struct, frozen=True, omit_defaults=True):
-    """What was agreed with a customer who pays by invoices of one's own: what they have, from when to when, for how much.
+    """What was agreed with a customer who pays by invoices of one's own: what they have, from when on, for how much.
 
-    `amount`: minor units without tax for each `interval_count` intervals, from `starts_at` on. `ends_at`: the end of the
-    first term; one that `renews` goes on with another as long, else it is over then. None: it has no end. `reference`:
-    the customer's order number. `overdue`: since when invoices are, by id.
+    `amount`: minor units without tax for each `interval_count` intervals, from `starts_at` on. `ends_at`: the end of
+    the first term; one that `renews` goes on with another as long, else it is over then. None: it has no end.
+    `reference`: the customer's order number. `overdue`: since when invoices are, by id.
     """
 
     plan: str
@@ -306,8 +306,8 @@ class ManualSubscription(Struct, frozen=True, omit_defaults=True, tag="subscript
 
 
 class ForeignBilling(Struct, frozen=True, omit_defaults=True, tag="billing"):
-    """All that a billing system of another kind sells to the account, as it states it itself. `fingerprint`: of all that
-    came with it."""
+    """All that a billing system of another kind sells to the account, as it states it. `fingerprint`: of all that came
+    with it."""
 
     source: str
     subscriptions: tuple[Subscription, ...]

@@ -4,7 +4,8 @@ Laws: what was there before and its movements come to what is there after, month
 catalog and instants, as a plan change's positions do, so facts in any order say the same.
 
 What counts: the catalog's price of each position of a subscription that is paid, before discounts and tax, by the
-month, and the amount of a contract; nothing of trials, pauses and what is paid by use. A subscription in arrears counts as long as its access ladder
+month, or the amount of its contract; nothing of trials, pauses and what is paid by use. A subscription in arrears
+counts as long as its access ladder
 leaves it anything.
 """
 

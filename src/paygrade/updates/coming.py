@@ -16,7 +16,8 @@ Ending = Literal["trial", "step", "override", "block", "downgrade_grace", "invit
 
 class Coming(Struct, frozen=True):
     """What ends at `ends_at`: a trial or a step of an access ladder (of the subscription `key`), an override or what a
-    plan change left (of the feature `key`), a block, the invitation of the member `key`, or a term of the contract `key`."""
+    plan change left (of the feature `key`), a block, the invitation of the member `key`, or a term of the contract
+    `key`."""
 
     ends_at: datetime
     what: Ending

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.contracts import SUBJECT, term_at, turns
@@ -192,7 +193,7 @@ def differences(
         stood, stands = before.subscriptions.get(id), after.subscriptions.get(id)
         for type, data in (*_of_trial(id, stood, stands), *_of_grace(id, stood, stands)):
             yield told(type, data)
-    its = (*_of_overrides(before, after, at), *_of_contracts(before, after, at))
+    its = (*_of_overrides(before, after, at), *_of_contracts(before, after))
     for type, data in (*its, *_of_people(before, after, at), *_of_the_rest(before, after)):
         yield told(type, data)
 
@@ -259,17 +260,22 @@ def _of_overrides(before: Overview, after: Overview, at: datetime) -> _Told:
 def _contracts(account: Account, at: datetime) -> Iterator[tuple[str, ContractUpdate]]:
     for subscription, its in account.contracts.items():
         term, key = term_at(its, at), subscription.removeprefix(SUBJECT)
-        yield key, ContractUpdate(key, term.state, its.plan, its.quantity, term.from_at, term.until, its.renews)
+        yield (
+            key,
+            ContractUpdate(
+                key, term.state, its.plan, its.quantity, its.amount, its.currency, term.from_at, term.until, its.renews
+            ),
+        )
 
 
 def _is_ending(contract: ContractUpdate, at: datetime) -> bool:
     return contract.state == "active" and contract.until is not None and at >= contract.until - CONTRACT_ENDING
 
 
-def _of_contracts(before: Overview, after: Overview, at: datetime) -> _Told:
-    for key, was, now in _changed(before.contracts, after.contracts):
+def _of_contracts(before: Overview, after: Overview) -> _Told:
+    for _, was, now in _changed(before.contracts, after.contracts):
         if now is not None:
-            yield _what_became(was, now, at), now
+            yield _what_became(was, now), now
         elif was is not None:
             yield "contract.removed", was
     for key in after.contracts_ending:
@@ -279,9 +285,9 @@ def _of_contracts(before: Overview, after: Overview, at: datetime) -> _Told:
             yield "contract.ending", term
 
 
-def _what_became(was: ContractUpdate | None, now: ContractUpdate, at: datetime) -> str:
+def _what_became(was: ContractUpdate | None, now: ContractUpdate) -> str:
     """What is told of a contract: what a date has brought about, else that it was stated."""
-    if was is None or (was.plan, was.quantity, was.renews) != (now.plan, now.quantity, now.renews):
+    if was is None or replace(was, state=now.state, from_at=now.from_at, until=now.until) != now:
         return "contract.set"
     if was.until is not None and was.until == now.from_at:
         return "contract.renewed"

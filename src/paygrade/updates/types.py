@@ -59,12 +59,15 @@ class GraceUpdate(Struct, frozen=True):
 
 
 class ContractUpdate(Struct, frozen=True):
-    """A contract as it stands or stood: what it gives, and the term it is in. `renews`: another term follows it."""
+    """A contract as it stands or stood: what it gives, for how much in each of its periods, and
+    the term it is in. `renews`: another term follows it."""
 
     contract: str
     state: ContractState
     plan: str
     quantity: int
+    amount: int
+    currency: str
     from_at: datetime
     until: datetime | None
     renews: bool

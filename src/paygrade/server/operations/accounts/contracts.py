@@ -139,9 +139,8 @@ async def delete_contract(
             raise Refused("contract_has_invoices", f"`{sent[0]}` was sent under `{contract}`; state that it is void "
                           "first, or state when the contract ends")  # fmt: skip
         told = await record(tx, held, subject=subject, body=ManualSubscription(None), at=at)
-        changed = {**msgspec.to_builtins(before), "reason": reason}
-        note_change(tx, "contract.remove", account, before, None, hidden=frozenset(changed), target=("contract", contract),
-                    at=at)  # fmt: skip
+        said = [{**msgspec.to_builtins(before), "reason": ""}, {"reason": reason}]
+        note_change(tx, "contract.remove", account, *said, hidden=PERSONAL, target=("contract", contract), at=at)
         told = await follow_transition(tx, held, told, at=at)
     return await list_contracts(store, account=account, at=at)
 
@@ -152,9 +151,9 @@ async def put_invoice(
     """State an invoice of a contract.
 
     Say that you sent an invoice (`open`), that it is paid, void or uncollectible, or since when it is overdue. What you
-    leave out stays as it was said of this invoice; of a new one, the amount is the contract's, and the period the one in
-    which it is issued. Without `overdue_since`, an invoice isn't overdue. Refused `unknown_account`, `unknown_contract`,
-    `invalid_invoice`.
+    leave out stays as it was said of this invoice; of a new one, the amount is the contract's, and the period the one
+    in which it is issued. Without `overdue_since`, an invoice isn't overdue. Refused `unknown_account`,
+    `unknown_contract`, `invalid_invoice`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -222,8 +221,8 @@ def _invoice(
     elif stated.paid_at is not None:
         raise Refused("invalid_invoice", "`paid_at` is for an invoice whose `status` is `paid`")
     if stated.overdue_since is not None and (stated.status != "open" or stated.overdue_since > at):
-        raise Refused("invalid_invoice", "`overdue_since` is for an `open` invoice, and not in the future; state it once "
-                      "the invoice is overdue")  # fmt: skip
+        detail = "`overdue_since` is for an `open` invoice, and not in the future; state it once the invoice is overdue"
+        raise Refused("invalid_invoice", detail)
     if until is None or until < from_at:
         raise Refused("invalid_invoice", "`until` must not come before `from_at`")
     went_back = stated.went_back if stated.went_back is not None else before.went_back if before is not None else ()

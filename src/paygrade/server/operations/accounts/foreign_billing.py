@@ -59,8 +59,8 @@ async def put_billing(
     `invalid_subscription`, `invalid_invoice`, or `billing_version_conflict` for a known version with another body.
     """
     if not is_key(source) or len(source) > SOURCE_LENGTH_MAX or source in RESERVED:
-        raise Refused("invalid_key", f"a source is called by at most {SOURCE_LENGTH_MAX} small letters, digits and `_`, "
-                      f"and not {_reserved()}")  # fmt: skip
+        detail = f"a source is called by at most {SOURCE_LENGTH_MAX} small letters, digits and `_`, not {_reserved()}"
+        raise Refused("invalid_key", detail)
     _refuse_unclear(stated)
     its = tuple(replace(one, id=f"{source}:{one.id}") for one in sorted(stated.subscriptions, key=lambda one: one.id))
     billed = [_own(source, one) for one in sorted(stated.invoices, key=lambda one: one.id)]
