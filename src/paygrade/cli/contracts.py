@@ -137,7 +137,7 @@ def _show(page: dict[str, Any], told: dict[str, Any], *, as_json: bool) -> None:
                 (one["until"] or "no end")[:10] + (", renews" if one["terms"].get("renews") else ""),
                 f"{one['terms'].get('quantity', 1)} × {one['terms']['plan']}",
                 priced(one["terms"]["amount"], one["terms"]["currency"]),
-                [f"{each['id']} {_became(each, one['terms'])}" for each in one["invoices"]],
+                [f"{each['id']} {_became(each)}" for each in one["invoices"]],
             )
             for one in page["contracts"]
         ),
@@ -146,6 +146,6 @@ def _show(page: dict[str, Any], told: dict[str, Any], *, as_json: bool) -> None:
         say(f"there are more: --after {page['next']}", style="dim")
 
 
-def _became(invoice: dict[str, Any], terms: dict[str, Any]) -> str:
-    overdue = terms.get("overdue", {}).get(invoice["id"])
+def _became(invoice: dict[str, Any]) -> str:
+    overdue = invoice["overdue_since"]
     return f"overdue since {overdue[:10]}" if overdue else str(invoice["status"])

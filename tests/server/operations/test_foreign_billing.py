@@ -10,11 +10,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from paygrade.billing.facts import Customer, Item, Subscription
-from paygrade.billing.invoices import Invoice, InvoiceLine
+from paygrade.billing.invoices import InvoiceLine
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import entitlements
 from paygrade.server.operations.accounts.accounts import get_account, put_account
-from paygrade.server.operations.accounts.foreign_billing import BillingStatement, BillingView, put_billing
+from paygrade.server.operations.accounts.foreign_billing import (
+    BillingStatement,
+    BillingView,
+    PushedInvoice,
+    put_billing,
+)
 from paygrade.server.operations.accounts.record import lock_account, record
 from paygrade.server.operations.accounts.statements import put_subscription
 from paygrade.server.operations.catalog.publish import publish_catalog
@@ -41,10 +46,12 @@ def selling(id: str, plan: str = "pro", status: Any = "active", quantity: int = 
     return Subscription(id, status, (Item("main", quantity, plan=plan),), T0, started_at=T0, **more)
 
 
-def billed(id: str, status: Any, amount: int = 3100) -> Invoice:
+def billed(id: str, status: Any, amount: int = 3100) -> PushedInvoice:
     line = InvoiceLine("l", amount, T0, T0 + 31 * DAY, subscription="a")
     paid_at = T0 + DAY if status == "paid" else None
-    return Invoice(id, status, "usd", T0, amount, remaining=0 if paid_at else amount, paid_at=paid_at, lines=(line,))
+    return PushedInvoice(
+        id, status, "usd", T0, amount, remaining=0 if paid_at else amount, paid_at=paid_at, lines=(line,)
+    )
 
 
 STATEMENTS = st.builds(
@@ -162,9 +169,9 @@ async def test_what_is_unclear_is_refused(store: Store) -> None:
     unclear = [
         (BillingStatement((selling("a"), selling("a"))), "invalid_subscription"),
         (BillingStatement((selling("a", status=None),)), "invalid_subscription"),
-        (BillingStatement((), (Invoice("x", "paid", "usd", T0, 5),)), "invalid_invoice"),
-        (BillingStatement((), (Invoice("x", "open", "USD", T0, 0),)), "invalid_invoice"),
-        (BillingStatement((), (Invoice("x", "paid", "usd", T0, 0),)), "invalid_invoice"),
+        (BillingStatement((), (PushedInvoice("x", "paid", "usd", T0, 5),)), "invalid_invoice"),
+        (BillingStatement((), (PushedInvoice("x", "open", "USD", T0, 0),)), "invalid_invoice"),
+        (BillingStatement((), (PushedInvoice("x", "paid", "usd", T0, 0),)), "invalid_invoice"),
     ]
     for stated, code in unclear:
         with pytest.raises(Refused) as refused:

@@ -43,8 +43,12 @@ _CONTRACT: dict[str, Any] = {
             "currency": "usd",
             "created_at": "2026-01-02T09:00:00Z",
             "total": 1200000,
+            "tax": 0,
             "remaining": 1200000,
             "due_at": "2026-02-01T00:00:00Z",
+            "overdue_since": None,
+            "paid_at": None,
+            "went_back": [],
         }
     ],
 }

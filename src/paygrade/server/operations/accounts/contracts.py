@@ -59,6 +59,22 @@ class InvoiceStatement(Struct, frozen=True, omit_defaults=True):
     reason: Note = ""
 
 
+class ContractInvoice(Struct, frozen=True):
+    """An invoice of a contract as it stands. `total` is with `tax`; `remaining` what is still to be paid."""
+
+    id: str
+    status: InvoiceStatus
+    currency: str
+    created_at: datetime
+    total: int
+    tax: int
+    remaining: int
+    due_at: datetime | None
+    overdue_since: datetime | None
+    paid_at: datetime | None
+    went_back: tuple[WentBack, ...]
+
+
 class ContractView(Struct, frozen=True):
     """A contract as it stands, and the term that it is in. `subscription` is the id under which it counts; `invoices`
     the latest, the newest first."""
@@ -69,7 +85,7 @@ class ContractView(Struct, frozen=True):
     until: datetime | None
     subscription: str
     terms: Contract
-    invoices: tuple[Invoice, ...]
+    invoices: tuple[ContractInvoice, ...]
 
 
 class ContractsView(Struct, frozen=True):
@@ -249,6 +265,13 @@ def _noted(invoice: Invoice | None, overdue_since: datetime | None) -> dict[str,
 def _invoices(subject: str, billed: Iterable[Invoice]) -> list[Invoice]:
     found = [one for one in billed if one.id.startswith(f"{subject}/")]
     return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)
+
+
+def _shown(one: Invoice, number: str, terms: Contract) -> ContractInvoice:
+    return ContractInvoice(
+        number, one.status, one.currency, one.created_at, one.total, one.tax, one.remaining, one.due_at,
+        terms.overdue.get(number), one.paid_at, one.went_back,
+    )  # fmt: skip
 
 
 def _view(subject: str, terms: Contract, billed: Iterable[Invoice], at: datetime) -> ContractView:

@@ -31,11 +31,15 @@ RESERVED = frozenset({"stripe", "contract", "account", "subscription"})
 """What no source may be called: subjects of others begin with it."""
 
 
+class PushedInvoice(Invoice, frozen=True, omit_defaults=True):
+    """An invoice as another system states it, whole."""
+
+
 class BillingStatement(Struct, frozen=True):
     """All subscriptions that a system has for an account, and invoices that changed there, each whole."""
 
     subscriptions: tuple[Subscription, ...]
-    invoices: tuple[Invoice, ...] = ()
+    invoices: tuple[PushedInvoice, ...] = ()
 
 
 class BillingView(Struct, frozen=True):
@@ -85,13 +89,14 @@ async def put_billing(
         return BillingView(account, source, version, False, its)
 
 
-def _own(source: str, invoice: Invoice) -> Invoice:
+def _own(source: str, invoice: PushedInvoice) -> Invoice:
     """The invoice under names that no other source has."""
     lines = tuple(
         replace(line, subscription=None if line.subscription is None else f"{source}:{line.subscription}")
         for line in invoice.lines
     )
-    return replace(invoice, id=f"{source}:{invoice.id}", lines=lines)
+    said = {name: getattr(invoice, name) for name in Invoice.__struct_fields__}
+    return Invoice(**{**said, "id": f"{source}:{invoice.id}", "lines": lines})
 
 
 def _refuse_unclear(stated: BillingStatement) -> None:
