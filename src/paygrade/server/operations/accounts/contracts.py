@@ -276,8 +276,6 @@ def _shown(one: Invoice, number: str, terms: Contract) -> ContractInvoice:
 
 def _view(subject: str, terms: Contract, billed: Iterable[Invoice], at: datetime) -> ContractView:
     term, key = term_at(terms, at), subject.removeprefix(SUBJECT)
-    shown = tuple(
-        replace(one, id=one.id.removeprefix(f"{subject}/"), lines=())
-        for one in _invoices(subject, billed)[:INVOICES_SHOWN]
-    )
+    latest = _invoices(subject, billed)[:INVOICES_SHOWN]
+    shown = tuple(_shown(one, one.id.removeprefix(f"{subject}/"), terms) for one in latest)
     return ContractView(key, term.state, term.from_at, term.until, subject, terms, shown)
