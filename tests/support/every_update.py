@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from paygrade.billing.facts import Block, Item, Member, Override, Returned, Subscription
+from paygrade.billing.facts import Block, Contract, Item, Member, Override, Returned, Subscription
 from paygrade.catalog.model import TopUp
 from paygrade.changes.order import Progress
 from paygrade.changes.request import ChangeRequest
@@ -14,6 +14,7 @@ from paygrade.postgres.store import Store
 from paygrade.server.operations import api_keys
 from paygrade.server.operations.accounts import statements
 from paygrade.server.operations.accounts.accounts import delete_account, put_account
+from paygrade.server.operations.accounts.contracts import delete_contract, put_contract
 from paygrade.server.operations.catalog.migrations import finish_migrations, migrate_account, start_migration
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.changes.plan_changes import carry_out, take_back
@@ -111,6 +112,7 @@ class Story:
         await self._webhooks()
         await self._keys()
         await self._top_ups()
+        await self._contracts()
         await delete_account(self.store, account="acme", at=self.at)
         await give_places(self.store)
         async with self.store.transaction() as tx:
@@ -172,6 +174,20 @@ class Story:
                     await buy_top_up(self.store, Till(), StandingClock(self.at), claimed)
                 async with self.store.transaction() as tx:
                     await tx.top_ups.check("cus_1")
+
+    async def _contracts(self) -> None:
+        """One begins, is renewed and comes to its end; another one was a mistake."""
+        begins, ends_at = self.at + DAY, self.at + 29 * DAY
+        year = datetime(2027, 1, 1, tzinfo=UTC)
+        for id, terms in (
+            ("delta-2026", Contract("pro", begins, 120_000, "usd", ends_at=ends_at)),
+            ("delta-2027", Contract("pro", year, 120_000, "usd", ends_at=year.replace(year=2028), renews=True)),
+        ):
+            await put_account(self.store, account="delta", name="", links={}, traits={}, at=self.at)
+            await put_contract(self.store, account="delta", contract=id, terms=terms, at=self.at)
+        self.at = year.replace(year=2028) - DAY
+        await self.wait(2)
+        await delete_contract(self.store, account="delta", contract="delta-2027", at=self.at)
 
     async def _people(self) -> None:
         member = Member("ann", "admin", seat=True)

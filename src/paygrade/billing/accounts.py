@@ -5,7 +5,7 @@ statement with the largest sequence, so it is a join); a subscription that was o
 a status we do not understand keeps the last one we did; what was once bought stays known with its first date.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from msgspec import Struct
@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from paygrade.billing.facts import (
     Block,
     Body,
+    Contract,
     Customer,
     DowngradeGrace,
     Fact,
+    ForeignBilling,
     Item,
     ManualSubscription,
     Member,
@@ -25,6 +27,7 @@ from paygrade.billing.facts import (
     Pin,
     Profile,
     Subscription,
+    subscriptions_of,
 )
 from paygrade.values.states import NOT_LIVE, TERMINAL
 
@@ -136,7 +139,9 @@ class Account(Struct, frozen=True, omit_defaults=True):
         if profile is not None and not profile.deleted:
             return True
         if profile is None:
-            return any(isinstance(s.body, Customer | ManualSubscription) for s in self.statements.values())
+            return any(
+                isinstance(s.body, Customer | ManualSubscription | ForeignBilling) for s in self.statements.values()
+            )
         return any(s.status not in TERMINAL for s in self.subscriptions)
 
     @property
@@ -172,12 +177,20 @@ class Account(Struct, frozen=True, omit_defaults=True):
         by the names they were last known by."""
         found: list[Subscription] = []
         for statement in self._ordered():
-            match statement.body:
-                case Customer(subscriptions=subscriptions):
-                    found.extend(self._counts(subscription) for subscription in subscriptions)
-                case ManualSubscription(subscription=Subscription() as subscription):
-                    found.append(subscription)
+            # What an operator or another system states is corrected by what they state next, and by nothing else.
+            stated = subscriptions_of(statement.body)
+            found.extend(map(self._counts, stated) if isinstance(statement.body, Customer) else stated)
         return tuple(found)
+
+    @property
+    def contracts(self) -> dict[str, Contract]:
+        """What was agreed by contract, by the subscription that follows from it."""
+        bodies = (s.body for s in self._ordered())
+        return {
+            b.subscription.id: b.contract
+            for b in bodies
+            if isinstance(b, ManualSubscription) and b.subscription is not None and b.contract is not None
+        }
 
     @property
     def overrides(self) -> dict[str, Override]:
@@ -328,7 +341,7 @@ def _anchored(anchors: dict[str, tuple[Anchored, ...]], fact: Fact) -> dict[str,
     changed: dict[str, tuple[Anchored, ...]] = {}
     # What is billed by a test clock is told by what that shows.
     as_of = (fact.body.clock_at if isinstance(fact.body, Customer) else None) or fact.as_of
-    for subscription in _subscriptions(fact.body):
+    for subscription in subscriptions_of(fact.body):
         stated = _anchor_of(subscription, as_of)
         before = anchors.get(subscription.id, ())
         known = {one.anchor_at: one for one in before}
@@ -396,7 +409,7 @@ def _purchased(purchases: dict[str, tuple[Purchase, ...]], fact: Fact) -> dict[s
     """The first date of each line and what it bought, and the last statement of it: the smallest and the largest of
     all that were stated, in whatever order."""
     changed: dict[str, tuple[Purchase, ...]] = {}
-    for subscription in _subscriptions(fact.body):
+    for subscription in subscriptions_of(fact.body):
         before = purchases.get(subscription.id, ())
         known = {_bought(one): one for one in before}
         for item in subscription.items:
@@ -424,14 +437,6 @@ def _purchased(purchases: dict[str, tuple[Purchase, ...]], fact: Fact) -> dict[s
 def _latest(said: Iterable[tuple[int, str | None]]) -> str | None:
     """The name that was stated last."""
     return max(((sequence, name) for sequence, name in said if name is not None), default=(0, None))[1]
-
-
-def _subscriptions(body: Body) -> Iterator[Subscription]:
-    match body:
-        case Customer(subscriptions=subscriptions):
-            yield from subscriptions
-        case ManualSubscription(subscription=Subscription() as subscription):
-            yield subscription
 
 
 _Named = tuple[str, str | None, str | None, str | None, str | None]

@@ -12,7 +12,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from paygrade.billing.facts import Block, Body, Customer, Fact, Member, Node, Override, Pin, Profile
+from paygrade.billing.facts import (
+    Block,
+    Body,
+    Contract,
+    Customer,
+    Fact,
+    ManualSubscription,
+    Member,
+    Node,
+    Override,
+    Pin,
+    Profile,
+)
 
 _MEMBER = "member:"
 
@@ -42,6 +54,8 @@ def _erased_body(body: Body, names: Mapping[str, str]) -> Body:
             return replace(body, name="", traits={})
         case Override() | Block() | Node() | Pin():
             return replace(body, reason="")
+        case ManualSubscription(contract=Contract() as contract):
+            return replace(body, contract=replace(contract, reference="", notes="", reason=""))
         case Member():
             return replace(body, key=names.get(body.key, body.key))
         case _:

@@ -5,14 +5,16 @@ Laws: a fact says everything about its subject, never a change to it; of two fac
 is personal of it can be erased (ADR 25).
 
 A subject is named `stripe:cus_123` for a provider's customer, `override:exports`, `block:fraud`, `member:ann`,
-`node:team-a/jane`, `version:pro`, `leeway:projects`, `subscription:sub_1` (manual billing) or `profile` for what an
-operator says.
+`node:team-a/jane`, `version:pro`, `leeway:projects`, `subscription:sub_1` (manual billing), `contract:acme-2026` or
+`profile` for what an operator says, `billing:recurly` for what another billing system states of its customer.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from paygrade.values.states import Status
 from paygrade.values.text import QUANTITY_MAX
@@ -98,6 +100,8 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     next: tuple[Phase, ...] = ()
     started_at: datetime | None = None
     """When it began. None: it was stated without that."""
+    begins_at: datetime | None = None
+    """Until then it is agreed, and gives nothing. None: it has begun."""
     paid_items: tuple[Item, ...] | None = None
     """Of one in arrears: what was paid for last, where something that nobody paid has taken its place."""
     returned: ReturnedOfPeriod | None = None
@@ -265,13 +269,86 @@ class Pin(Struct, frozen=True, omit_defaults=True, tag="pin"):
     withdrawn: bool = False
 
 
+Currency = Annotated[str, Meta(pattern="^[a-z]{3}$")]
+Note = Annotated[str, Meta(max_length=2000)]
+
+
+class Contract(Struct, frozen=True, omit_defaults=True):
+    """What was agreed with a customer who pays by invoices of one's own: what they have, from when on, for how much.
+
+    `amount`: minor units without tax for each `interval_count` intervals, from `starts_at` on. `ends_at`: the end of
+    the first term; one that `renews` goes on with another as long, else it is over then. None: it has no end.
+    `reference`: the customer's order number. `overdue`: since when invoices are, by id.
+    """
+
+    plan: str
+    starts_at: datetime
+    amount: Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
+    currency: Currency
+    quantity: Annotated[int, Meta(ge=1, le=QUANTITY_MAX)] = 1
+    add_ons: Annotated[dict[str, Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]], Meta(max_length=50)] = {}
+    interval: Literal["month", "year"] = "year"
+    interval_count: Annotated[int, Meta(ge=1, le=36)] = 1
+    ends_at: datetime | None = None
+    renews: bool = False
+    reference: Annotated[str, Meta(max_length=200)] = ""
+    notes: Note = ""
+    reason: Note = ""
+    overdue: dict[str, datetime] = {}
+
+
 class ManualSubscription(Struct, frozen=True, omit_defaults=True, tag="subscription"):
-    """A subscription of manual or foreign billing, stated whole. None: it never existed."""
+    """A subscription of manual or foreign billing, stated whole. None: it never existed. `contract`: what it follows
+    from, where that was agreed."""
 
     subscription: Subscription | None
+    contract: Contract | None = None
 
 
-Body = Customer | Departed | Profile | Override | Block | Member | Node | DowngradeGrace | Pin | ManualSubscription
+class ForeignBilling(Struct, frozen=True, omit_defaults=True, tag="billing"):
+    """All that a billing system of another kind sells to the account, as it states it. `fingerprint`: of all that came
+    with it."""
+
+    source: str
+    subscriptions: tuple[Subscription, ...]
+    fingerprint: str = ""
+
+
+Body = (
+    Customer
+    | Departed
+    | Profile
+    | Override
+    | Block
+    | Member
+    | Node
+    | DowngradeGrace
+    | Pin
+    | ManualSubscription
+    | ForeignBilling
+)
+
+
+def subscriptions_of(body: Body | None) -> tuple[Subscription, ...]:
+    """The subscriptions that a statement is about."""
+    match body:
+        case Customer(subscriptions=subscriptions) | ForeignBilling(subscriptions=subscriptions):
+            return subscriptions
+        case ManualSubscription(subscription=Subscription() as subscription):
+            return (subscription,)
+        case _:
+            return ()
+
+
+def with_subscriptions(body: Body, changed: Callable[[Subscription], Subscription]) -> Body:
+    """The same statement with each of its subscriptions changed."""
+    match body:
+        case Customer(subscriptions=subscriptions) | ForeignBilling(subscriptions=subscriptions):
+            return replace(body, subscriptions=tuple(map(changed, subscriptions)))
+        case ManualSubscription(subscription=Subscription() as subscription):
+            return replace(body, subscription=changed(subscription))
+        case _:
+            return body
 
 
 class Fact(Struct, frozen=True, omit_defaults=True):

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 InvoiceStatus = Literal["open", "paid", "void", "uncollectible"]
 BackKind = Literal["refund", "credit_note", "dispute"]
+STATED = "account:"
 
 
 class InvoiceLine(Struct, frozen=True, omit_defaults=True):
@@ -80,12 +81,18 @@ class Invoice(Struct, frozen=True, omit_defaults=True):
 
 class InvoiceFact(Struct, frozen=True):
     """As of `as_of`, an invoice of the provider's customer `subject` stood as `invoice` says. `sequence`: the fence
-    that was taken before the provider was asked."""
+    that was taken before the provider was asked, or the version under which it was pushed."""
 
     subject: str
     sequence: int
     as_of: datetime
     invoice: Invoice
+
+
+def stated_of(account: str) -> str:
+    """The subject of what an operator or a system of another kind states of an account's invoices: no provider is asked
+    for it."""
+    return f"{STATED}{account}"
 
 
 def latest(facts: Iterable[InvoiceFact]) -> dict[tuple[str, str], Invoice]:

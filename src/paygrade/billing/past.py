@@ -13,7 +13,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Subscription
+from paygrade.billing.facts import (
+    Body,
+    Customer,
+    Departed,
+    Fact,
+    ForeignBilling,
+    ManualSubscription,
+    Subscription,
+    subscriptions_of,
+)
 from paygrade.values.states import TERMINAL
 
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -110,7 +119,7 @@ def _begun(fact: Fact, before: Fact | None) -> Iterator[Holding]:
         case Departed() | Customer(deleted=True):
             if fact.happened_at is not None and after < fact.happened_at < fact.as_of:
                 yield Holding(fact.happened_at, fact, whole=False)
-        case Customer() | ManualSubscription():
+        case Customer() | ManualSubscription() | ForeignBilling():
             yield from _subscriptions_begun(fact, before.body if before is not None else None, after)
 
 
@@ -161,17 +170,12 @@ def _dates(now: Subscription, before: Subscription | None) -> list[datetime | No
 
 
 def _by_id(body: Body | None) -> dict[str, Subscription]:
-    match body:
-        case Customer(subscriptions=subscriptions):
-            return {subscription.id: subscription for subscription in subscriptions}
-        case ManualSubscription(subscription=Subscription() as subscription):
-            return {subscription.id: subscription}
-        case _:
-            return {}
+    return {subscription.id: subscription for subscription in subscriptions_of(body)}
 
 
 def _with(body: Body, subscriptions: dict[str, Subscription]) -> Body:
     """The same statement with these subscriptions in place of its own."""
-    if isinstance(body, Customer):
+    if isinstance(body, Customer | ForeignBilling):
         return replace(body, subscriptions=tuple(subscriptions.values()))
-    return ManualSubscription(next(iter(subscriptions.values()), None))
+    contract = body.contract if isinstance(body, ManualSubscription) else None
+    return ManualSubscription(next(iter(subscriptions.values()), None), contract)

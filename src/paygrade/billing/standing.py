@@ -48,6 +48,8 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
     """How one subscription stands at `at`, with the dates it carries enforced on the instant."""
     subscription = in_phase(subscription, at)
     status = subscription.status
+    if subscription.begins_at is not None and at < subscription.begins_at:
+        return Standing(subscription, "incomplete", "none", until=subscription.begins_at)
     ends_at, trial_ends_at = subscription.ends_at, subscription.trial_ends_at
     if status is None:
         # A word never understood grants nothing; it shows as a finding.

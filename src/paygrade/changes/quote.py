@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Subscription
+from paygrade.billing.facts import Fact, Phase, Subscription, subscriptions_of, with_subscriptions
 from paygrade.catalog.model import Catalog, Direction, Part, PlanChangeRule
 from paygrade.catalog.prices import price_said
 from paygrade.changes.cost import CostPreview, bill, currency_of
@@ -191,14 +191,9 @@ def _refusal(resolved: Resolved, matched: Matched) -> str:
 def changed_account(account: Account, subscription: Subscription, at: datetime) -> Account:
     """The account as it would stand if its provider, or its operator, stated this of the subscription."""
     for subject, statement in account.statements.items():
-        match statement.body:
-            case Customer(subscriptions=known) if any(one.id == subscription.id for one in known):
-                others = tuple(subscription if one.id == subscription.id else one for one in known)
-                body: Customer | ManualSubscription = replace(statement.body, subscriptions=others)
-            case ManualSubscription(subscription=Subscription(id=id)) if id == subscription.id:
-                body = ManualSubscription(subscription)
-            case _:
-                continue
+        if all(one.id != subscription.id for one in subscriptions_of(statement.body)):
+            continue
+        body = with_subscriptions(statement.body, lambda one: subscription if one.id == subscription.id else one)
         return apply(account, Fact(account.version + 1, subject, statement.sequence + 1, at, body))
     raise AssertionError("a subscription stands in a statement")
 

@@ -5,14 +5,14 @@ and what is bought now, however many facts came in between, so looking often or 
 decides is the one a quote would have named; nothing here gives less than what is bought gives.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.billing.accounts import Account, Purchase, Statement
-from paygrade.billing.facts import Customer, DowngradeGrace, Item, ManualSubscription, Subscription
+from paygrade.billing.accounts import Account, Purchase
+from paygrade.billing.facts import DowngradeGrace, Item, Subscription, with_subscriptions
 from paygrade.billing.removed import counting_on, removed
 from paygrade.billing.standing import in_phase, standings
 from paygrade.catalog.model import NO_CATALOG, Catalog, Direction, Plan
@@ -216,7 +216,7 @@ def next_turn(account: Account, at: datetime) -> datetime | None:
     dates: list[datetime | None] = []
     for subscription in account.subscriptions:
         if subscription.status not in TERMINAL:
-            dates += [subscription.ends_at, subscription.trial_ends_at]
+            dates += [subscription.begins_at, subscription.ends_at, subscription.trial_ends_at]
             dates += [phase.from_at for phase in subscription.next]
             dates += [gone.paid_until for gone in removed(account, subscription, subscription.items, at)]
     return soonest(dates, at)
@@ -233,11 +233,14 @@ def as_stood(account: Account, since: datetime, at: datetime) -> Account:
             ends_at = None
         if trial_ends_at is not None and since < trial_ends_at <= at and subscription.after_trial in NOT_LIVE:
             subscription = replace(subscription, after_trial="active")
-        return replace(subscription, ends_at=ends_at, next=to_come)
+        begins_at = subscription.begins_at
+        if begins_at is not None and since < begins_at <= at:
+            begins_at = at + timedelta(days=1)
+        return replace(subscription, begins_at=begins_at, ends_at=ends_at, next=to_come)
 
     statements = {}
     for subject, statement in account.statements.items():
-        statements[subject] = _with(statement, frozen)
+        statements[subject] = replace(statement, body=with_subscriptions(statement.body, frozen))
     paid = {id: tuple(_paid_beyond(one, since, at) for one in its) for id, its in account.purchases.items()}
     return replace(account, statements=statements, purchases=paid)
 
@@ -247,16 +250,6 @@ def _paid_beyond(one: Purchase, since: datetime, at: datetime) -> Purchase:
     if one.paid_until is None or not since < one.paid_until <= at:
         return one
     return replace(one, paid_until=at + timedelta(days=1))
-
-
-def _with(statement: Statement, changed: Callable[[Subscription], Subscription]) -> Statement:
-    match statement.body:
-        case Customer(subscriptions=subscriptions) as customer:
-            return replace(statement, body=replace(customer, subscriptions=tuple(map(changed, subscriptions))))
-        case ManualSubscription(subscription=Subscription() as subscription):
-            return replace(statement, body=ManualSubscription(changed(subscription)))
-        case _:
-            return statement
 
 
 def _said(found: Iterable[Position]) -> list[tuple[object, ...]]:

@@ -30,6 +30,7 @@ _COMMANDS = {
     "explain": "Explain a decision.",
     "decisions": "Show logged decisions, and ask them again.",
     "accounts": "Show and change accounts, overrides and blocks.",
+    "contracts": "Sell by contract, and say what became of its invoices.",
     "nodes": "Limit teams, people and agents below an account.",
     "snapshot": "Write files of what accounts may do, for an SDK or for your records.",
     "sync": "Show and repair billing sync.",

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Subscription
+from paygrade.billing.facts import Body, Customer, Departed, Fact, ForeignBilling, ManualSubscription, Subscription
 from paygrade.billing.past import Learned
 from paygrade.postgres import columns
 from paygrade.postgres.sizes import FEW, about
@@ -381,6 +381,8 @@ class Accounts:
                 await self._project_subscriptions(account, subject, subscriptions, doubtful)
             case ManualSubscription(subscription=subscription):
                 await self._project_subscriptions(account, subject, (subscription,) if subscription else ())
+            case ForeignBilling(subscriptions=subscriptions):
+                await self._project_subscriptions(account, subject, subscriptions)
             case Departed():
                 await self._project_subscriptions(account, subject, ())
 

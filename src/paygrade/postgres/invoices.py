@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from paygrade.billing.invoices import Invoice, InvoiceFact
+from paygrade.billing.invoices import STATED, Invoice, InvoiceFact, stated_of
 from paygrade.postgres.claims import GIVEN_BACK, Claims, given_back
 
 _invoices = msgspec.json.Decoder(Invoice)
@@ -77,6 +77,27 @@ class Invoices(Claims[InvoiceReading]):
                 ],
             )
 
+    async def state(self, subject: str, invoice: Invoice, at: datetime) -> None:
+        """Save what is stated of an invoice, after all that was; its account is locked."""
+        cursor = await self._connection.execute(
+            "select coalesce(max(sequence), 0) + 1 from invoice_facts where subject = %s and invoice = %s",
+            (subject, invoice.id),
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        await self.add([InvoiceFact(subject, row[0], at, invoice)], at)
+
+    async def merge(self, facts: Sequence[InvoiceFact], at: datetime) -> None:
+        """Save facts of versions that come in any order, any number of times; their account is locked."""
+        known = set[tuple[str, int]]()
+        if facts:
+            cursor = await self._connection.execute(
+                "select invoice, sequence from invoice_facts where subject = %s and invoice = any(%s)",
+                (facts[0].subject, [one.invoice.id for one in facts]),
+            )
+            known = {(invoice, sequence) async for invoice, sequence in cursor}
+        await self.add([one for one in facts if (one.invoice.id, one.sequence) not in known], at)
+
     async def settle(self, claimed: InvoiceReading, *, read_at: datetime) -> None:
         """Give a claim back that this transaction has locked, answered."""
         await self._connection.execute(
@@ -97,11 +118,12 @@ class Invoices(Claims[InvoiceReading]):
         """Accounts with a customer that was ever billed, with a key above `after`, by key."""
         cursor = await self._connection.execute(
             """
-            select account from subjects s
-            where account > %s and exists (select from invoice_facts f where f.subject = s.subject)
-            group by account order by account limit %s
+            select account from (
+                select account from subjects s where exists (select from invoice_facts f where f.subject = s.subject)
+                union select substr(subject, %(from)s) from invoice_facts where subject like %(stated)s) billed
+            where account > %(after)s group by account order by account limit %(limit)s
             """,
-            (after, limit),
+            {"after": after, "limit": limit, "from": len(STATED) + 1, "stated": f"{STATED}%"},
         )
         return tuple([account async for (account,) in cursor])
 
@@ -111,6 +133,7 @@ class Invoices(Claims[InvoiceReading]):
             "select subject, account from subjects where account = any(%s)", (list(accounts),)
         )
         owners = {subject: account async for subject, account in cursor}
+        owners |= {stated_of(account): account for account in accounts}
         found: dict[str, list[Invoice]] = {account: [] for account in accounts}
         cursor = await self._connection.execute(f"{_LATEST} where subject = any(%s) {_LAST_FIRST}", (sorted(owners),))
         async for subject, _, body in cursor:

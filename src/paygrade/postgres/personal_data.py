@@ -66,7 +66,8 @@ SECTIONS: dict[str, Section] = {
 """By table, in the order they are exported."""
 _MINE = sql.SQL("account = %(account)s")
 _SUBJECTS = sql.SQL("""subject in (select subject from subjects where account = %(account)s
-                                   union select subject from links where account = %(account)s)""")
+                                   union select subject from links where account = %(account)s
+                                   union select 'account:' || %(account)s)""")
 
 
 class PersonalData(NamedTuple):

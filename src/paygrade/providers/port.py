@@ -9,6 +9,10 @@ Laws, which every provider owes:
 5. Whatever takes several steps is advanced by looking and taking the one that comes next, so a step that nobody heard
    of is found by the next look.
 6. Subjects are named `name:id`, where `name` is the provider's and `id` its own.
+7. A billing event is believed for its references alone; its signature is checked before anything is read of it.
+
+A provider that is only read needs `Provider`, `Lister`, `EventSource` and `Invoicing`; the others are for what it is
+told to do. docs/providers.md says how one is added and which tests it passes.
 """
 
 from collections.abc import Callable, Iterator, Sequence

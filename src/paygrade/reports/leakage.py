@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import Block, ManualSubscription, Override, Subscription
+from paygrade.billing.facts import Block, Customer, Override, Subscription, subscriptions_of
 from paygrade.billing.invoices import Invoice
 from paygrade.billing.standing import Standing, standing_at
 from paygrade.catalog.model import Catalog, find_bought
@@ -45,9 +45,10 @@ def leaks(account: Account, catalog: Catalog, invoices: Sequence[Invoice], at: d
     found: list[Leak] = []
     known = {its.id: its for its in account.subscriptions}
     stated = {
-        body.subscription.id
+        its.id
         for statement in account.statements.values()
-        if isinstance(body := statement.body, ManualSubscription) and body.subscription is not None
+        if not isinstance(statement.body, Customer)
+        for its in subscriptions_of(statement.body)
     }
     running = _running(invoices, at)
     for id, its in sorted(known.items()):

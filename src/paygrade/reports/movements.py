@@ -4,7 +4,8 @@ Laws: what was there before and its movements come to what is there after, month
 catalog and instants, as a plan change's positions do, so facts in any order say the same.
 
 What counts: the catalog's price of each position of a subscription that is paid, before discounts and tax, by the
-month; nothing of trials, pauses and what is paid by use. A subscription in arrears counts as long as its access ladder
+month, or the amount of its contract; nothing of trials, pauses and what is paid by use. A subscription in arrears
+counts as long as its access ladder
 leaves it anything.
 """
 
@@ -15,7 +16,8 @@ from fractions import Fraction
 from msgspec import Struct
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import Customer, Fact
+from paygrade.billing.contracts import by_the_month
+from paygrade.billing.facts import Fact, subscriptions_of
 from paygrade.billing.standing import standings
 from paygrade.catalog.model import Catalog, Price
 from paygrade.changes.positions import Position, positions
@@ -44,10 +46,14 @@ class MonthOfMovements(Struct, frozen=True):
 def recurring(account: Account, catalog: Catalog, at: datetime) -> dict[str, int]:
     """What an account pays by the month at `at`, by currency."""
     found: dict[str, int] = {}
+    contracts = account.contracts
     for standing in standings(account, catalog, account.time(at)):
         its = standing.subscription
         begun = its.started_at is None or its.started_at <= at
         if not begun or standing.state not in _PAYING or standing.access == "none":
+            continue
+        if (contract := contracts.get(its.id)) is not None:
+            found[contract.currency] = found.get(contract.currency, 0) + by_the_month(contract)
             continue
         for position in positions(account, its, catalog, at):
             price = position.price
@@ -88,8 +94,9 @@ def _by_the_time(facts: Iterable[Fact]) -> list[tuple[date, Fact]]:
     met = set[str]()
     for fact in sorted(facts, key=lambda each: (each.as_of, each.number)):
         at = fact.as_of
-        if fact.subject not in met and isinstance(fact.body, Customer):
-            at = min((its.started_at for its in fact.body.subscriptions if its.started_at is not None), default=at)
+        if fact.subject not in met:
+            stated = subscriptions_of(fact.body)
+            at = min((its.started_at for its in stated if its.started_at is not None), default=at)
         met.add(fact.subject)
         found.append((min(at, fact.as_of).astimezone(UTC).date(), fact))
     return sorted(found, key=lambda each: (each[0], each[1].as_of, each[1].number))

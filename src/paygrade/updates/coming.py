@@ -11,12 +11,13 @@ from msgspec import Struct
 
 from paygrade.updates.overview import Overview
 
-Ending = Literal["trial", "step", "override", "block", "downgrade_grace", "invitation"]
+Ending = Literal["trial", "step", "override", "block", "downgrade_grace", "invitation", "contract"]
 
 
 class Coming(Struct, frozen=True):
     """What ends at `ends_at`: a trial or a step of an access ladder (of the subscription `key`), an override or what a
-    plan change left (of the feature `key`), a block, or the invitation of the member `key`."""
+    plan change left (of the feature `key`), a block, the invitation of the member `key`, or a term of the contract
+    `key`."""
 
     ends_at: datetime
     what: Ending
@@ -46,3 +47,6 @@ def _dated(overview: Overview) -> Iterator[Coming]:
     for member, invitation in overview.invited.items():
         if invitation.expires_at is not None:
             yield Coming(invitation.expires_at, "invitation", member)
+    for contract, term in overview.contracts.items():
+        if term.state == "active" and term.until is not None:
+            yield Coming(term.until, "contract", contract)

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
+from paygrade.billing.contracts import SUBJECT, term_at, turns
 from paygrade.billing.facts import Block, Override
 from paygrade.billing.standing import Standing, standings
 from paygrade.catalog.model import Catalog, Plan
@@ -21,6 +23,7 @@ from paygrade.updates.log import News
 from paygrade.updates.types import (
     AccountUpdate,
     BlockUpdate,
+    ContractUpdate,
     DowngradeGraceUpdate,
     FindingUpdate,
     GraceUpdate,
@@ -39,6 +42,8 @@ TRIAL_ENDING = timedelta(days=3)
 OVERRIDE_EXPIRING = timedelta(days=7)
 """How long before its end a trial is told to be ending, as Stripe does
 (https://docs.stripe.com/billing/subscriptions/trials#trial-ending)."""
+CONTRACT_ENDING = timedelta(days=30)
+"""The same of a term of a contract: long enough to talk about the next one."""
 DATES_MAX = 1000
 """How many dates are followed one by one; what came of any further ones is told as one change."""
 _BEST: tuple[State, ...] = ("active", "trialing", "grace", "past_due", "unpaid", "paused", "incomplete", "canceled",
@@ -70,6 +75,9 @@ class Overview(Struct, frozen=True, omit_defaults=True):
     """Features whose overrides end within a week."""
     to_review: tuple[str, ...] = ()
     """Features whose overrides are due for a look."""
+    contracts: dict[str, ContractUpdate] = {}
+    contracts_ending: tuple[str, ...] = ()
+    """Those whose term ends within a month."""
     blocks: dict[str, Block] = {}
     members: dict[str, str] = {}
     invited: dict[str, InvitationUpdate] = {}
@@ -101,6 +109,7 @@ def overview(account: Account, catalog: Catalog, at: datetime) -> Overview:
     has = holdings(account, catalog, at)
     stands = {one.subscription.id: _stand(one, at) for one in standings(account, catalog, at)}
     standing = {key: one for key, one in account.overrides.items() if one.stands(at)}
+    contracts = dict(_contracts(account, at))
     return Overview(
         exists=True,
         plan=next((one.bought.ref for one in has if isinstance(one.bought, Plan)), None),
@@ -111,6 +120,8 @@ def overview(account: Account, catalog: Catalog, at: datetime) -> Overview:
         scheduled={key: one for key, one in account.overrides.items() if key not in standing and not one.over(at)},
         expiring=tuple(sorted(key for key, one in standing.items() if _is_expiring(one, at))),
         to_review=tuple(sorted(key for key, one in standing.items() if one.review_at and one.review_at <= at)),
+        contracts=contracts,
+        contracts_ending=tuple(sorted(key for key, one in contracts.items() if _is_ending(one, at))),
         blocks={key: one for key, one in account.blocks.items() if one.stands(at)},
         members={key: member.role or "" for key, member in account.members.items()},
         invited={
@@ -141,6 +152,8 @@ def next_date(account: Account, catalog: Catalog, at: datetime) -> datetime | No
     overrides = [one for one in account.overrides.values() if not one.over(at)]
     ending += [one.expires_at - OVERRIDE_EXPIRING for one in overrides if one.expires_at is not None]
     ending += [one.review_at for one in overrides if one.review_at is not None]
+    of_contracts = [date for one in account.contracts.values() for date in turns(one, at)]
+    ending += [*of_contracts, *(date - CONTRACT_ENDING for date in of_contracts)]
     return soonest((*view_of(account, catalog, at).ends, *ending, *leeways), at)
 
 
@@ -180,7 +193,8 @@ def differences(
         stood, stands = before.subscriptions.get(id), after.subscriptions.get(id)
         for type, data in (*_of_trial(id, stood, stands), *_of_grace(id, stood, stands)):
             yield told(type, data)
-    for type, data in (*_of_overrides(before, after, at), *_of_people(before, after, at), *_of_the_rest(before, after)):
+    its = (*_of_overrides(before, after, at), *_of_contracts(before, after))
+    for type, data in (*its, *_of_people(before, after, at), *_of_the_rest(before, after)):
         yield told(type, data)
 
 
@@ -241,6 +255,45 @@ def _of_overrides(before: Overview, after: Overview, at: datetime) -> _Told:
             yield "block.set", BlockUpdate(block)
         elif stood is not None:
             yield "block.lifted" if stood.stands(at) else "block.expired", BlockUpdate(stood)
+
+
+def _contracts(account: Account, at: datetime) -> Iterator[tuple[str, ContractUpdate]]:
+    for subscription, its in account.contracts.items():
+        term, key = term_at(its, at), subscription.removeprefix(SUBJECT)
+        yield (
+            key,
+            ContractUpdate(
+                key, term.state, its.plan, its.quantity, its.amount, its.currency, term.from_at, term.until, its.renews
+            ),
+        )
+
+
+def _is_ending(contract: ContractUpdate, at: datetime) -> bool:
+    return contract.state == "active" and contract.until is not None and at >= contract.until - CONTRACT_ENDING
+
+
+def _of_contracts(before: Overview, after: Overview) -> _Told:
+    for _, was, now in _changed(before.contracts, after.contracts):
+        if now is not None:
+            yield _what_became(was, now), now
+        elif was is not None:
+            yield "contract.removed", was
+    for key in after.contracts_ending:
+        term = after.contracts[key]
+        known = before.contracts.get(key) if key in before.contracts_ending else None
+        if known is None or known.until != term.until or known.renews != term.renews:
+            yield "contract.ending", term
+
+
+def _what_became(was: ContractUpdate | None, now: ContractUpdate) -> str:
+    """What is told of a contract: what a date has brought about, else that it was stated."""
+    if was is None or replace(was, state=now.state, from_at=now.from_at, until=now.until) != now:
+        return "contract.set"
+    if was.until is not None and was.until == now.from_at:
+        return "contract.renewed"
+    if was.state != now.state and (was.from_at, was.until) == (now.from_at, now.until):
+        return "contract.ended" if now.state == "ended" else "contract.started"
+    return "contract.set"
 
 
 def _is_expiring(override: Override, at: datetime) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from paygrade.billing.contracts import ContractState
 from paygrade.billing.facts import Block, Override
 from paygrade.values.states import State
 
@@ -55,6 +56,21 @@ class GraceUpdate(Struct, frozen=True):
     access: Literal["full", "read", "none"] | None = None
     plan: str | None = None
     until: datetime | None = None
+
+
+class ContractUpdate(Struct, frozen=True):
+    """A contract as it stands or stood: what it gives, for how much in each of its periods, and
+    the term it is in. `renews`: another term follows it."""
+
+    contract: str
+    state: ContractState
+    plan: str
+    quantity: int
+    amount: int
+    currency: str
+    from_at: datetime
+    until: datetime | None
+    renews: bool
 
 
 class OverrideUpdate(Struct, frozen=True):
@@ -270,6 +286,12 @@ TYPES: Mapping[str, UpdateType] = {
     "override.review_due": UpdateType(OverrideUpdate, "the date has come to look whether an override is still needed"),
     "override.removed": UpdateType(OverrideUpdate, "an operator has taken that back"),
     "override.expired": UpdateType(OverrideUpdate, "an override has come to its end"),
+    "contract.set": UpdateType(ContractUpdate, "a contract is stated, or something of it has changed"),
+    "contract.started": UpdateType(ContractUpdate, "a contract has begun"),
+    "contract.ending": UpdateType(ContractUpdate, "a term of a contract ends within 30 days"),
+    "contract.renewed": UpdateType(ContractUpdate, "another term of a contract has begun"),
+    "contract.ended": UpdateType(ContractUpdate, "a contract has come to its end"),
+    "contract.removed": UpdateType(ContractUpdate, "a contract was withdrawn, as if it had never been"),
     "block.set": UpdateType(BlockUpdate, "an operator has blocked the account"),
     "block.lifted": UpdateType(BlockUpdate, "an operator has lifted the block"),
     "block.expired": UpdateType(BlockUpdate, "a block has come to its end"),

@@ -55,10 +55,15 @@ SUBSCRIPTION = {
     "version": 1, "status": "active", "items": [{"id": "main", "plan": "pro", "quantity": 5}],
     "anchor_at": "2026-01-01T00:00:00Z",
 }  # fmt: skip
+TERMS = {"plan": "pro", "starts_at": "2026-01-01T00:00:00Z", "amount": 120000, "currency": "usd"}
 CATALOG = Path("src/paygrade/cli/sample/paygrade.yaml")
 PLAYED: list[tuple[str, str, dict[str, Any] | list[Any] | None, str]] = [
     (f"PUT {ACCOUNT}", "", {"name": "Acme", "traits": {"email": "ann@acme.example"}}, "account.put"),
     (f"PUT {ACCOUNT}/subscriptions/{{subscription}}", "sub_1", SUBSCRIPTION, "subscription.set"),
+    (f"PUT {ACCOUNT}/contracts/{{contract}}", "c1", TERMS, "contract.set"),
+    (f"PUT {ACCOUNT}/contracts/{{contract}}/invoices/{{invoice}}", "c1/invoices/i1", {"status": "void"}, "invoice.set"),
+    (f"DELETE {ACCOUNT}/contracts/{{contract}}", "c1", None, "contract.remove"),
+    (f"PUT {ACCOUNT}/billing/{{source}}", "recurly", {"version": 1, "subscriptions": []}, "billing.set"),
     (f"PUT {ACCOUNT}/overrides/{{feature}}", "exports", {"value": True, "reason": "asked by Ann"}, "override.set"),
     (f"DELETE {ACCOUNT}/overrides/{{feature}}", "exports", None, "override.remove"),
     (f"PUT {ACCOUNT}/blocks/{{block}}", "fraud", {"reason": "looks odd"}, "block.set"),
@@ -108,6 +113,9 @@ PLAYED: list[tuple[str, str, dict[str, Any] | list[Any] | None, str]] = [
 TOLD = {
     f"PUT {ACCOUNT}": "account.updated",
     f"PUT {ACCOUNT}/subscriptions/{{subscription}}": "account.plan_changed",
+    f"PUT {ACCOUNT}/contracts/{{contract}}": "contract.set",
+    f"DELETE {ACCOUNT}/contracts/{{contract}}": "contract.removed",
+    f"PUT {ACCOUNT}/billing/{{source}}": "account.updated",
     f"PUT {ACCOUNT}/overrides/{{feature}}": "override.set",
     f"DELETE {ACCOUNT}/overrides/{{feature}}": "override.removed",
     f"PUT {ACCOUNT}/blocks/{{block}}": "block.set",
@@ -134,6 +142,7 @@ TOLD = {
 NOT_YET = "it is told when it has come to something"
 STAFF = "who may log in, and what is sent where, is no account's: the audit log has it"
 WITHOUT_UPDATE = {
+    f"PUT {ACCOUNT}/contracts/{{contract}}/invoices/{{invoice}}": "reports have it; what it does to access is told",
     f"PUT {ACCOUNT}/usage/{{feature}}": "usage is the ledger's; passing a threshold is told",
     f"POST {ACCOUNT}/tokens": "nothing of the account changes",
     f"POST {ACCOUNT}/portal-sessions": "nothing of the account changes",

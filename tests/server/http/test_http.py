@@ -53,6 +53,11 @@ DESIGNED = {
     ("get", "/v1/accounts/{account}/members"),
     ("put", "/v1/accounts/{account}/members"),
     ("put", "/v1/accounts/{account}/seats"),
+    ("get", "/v1/accounts/{account}/contracts"),
+    ("put", "/v1/accounts/{account}/contracts/{contract}"),
+    ("delete", "/v1/accounts/{account}/contracts/{contract}"),
+    ("put", "/v1/accounts/{account}/contracts/{contract}/invoices/{invoice}"),
+    ("put", "/v1/accounts/{account}/billing/{source}"),
     ("get", "/v1/accounts/{account}/nodes"),
     ("put", "/v1/accounts/{account}/nodes"),
     ("put", "/v1/accounts/{account}/members/{member}"),
@@ -548,6 +553,7 @@ def test_every_example_body_is_taken_and_answered_with_what_the_document_names(a
     document = closed(api.ok("GET", "/openapi.json"))
     told = document["paths"]
     names = {"account": acme, "feature": "api_calls", "block": "b", "member": "m", "subscription": "s", "plan": "pro"}
+    names |= {"contract": "c", "invoice": "i", "source": "recurly"}
     api.ok("PUT", f"/v1/accounts/{acme}/subscriptions/first", json=subscription())
     # A block holds everything back, so it comes late, and an erasure last.
     for path, operations in sorted(told.items(), key=lambda pair: ("/erase" in pair[0], "/blocks/" in pair[0])):

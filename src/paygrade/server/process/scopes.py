@@ -62,7 +62,7 @@ SCOPES: Final[dict[Scope, str]] = {
     "accounts:erase": "Erase an account's personal data.",
     "members:write": "Add, change and remove members, and choose who has a seat.",
     "overrides:write": "Set and remove overrides, blocks and pins.",
-    "subscriptions:write": "State subscriptions that are billed by hand.",
+    "subscriptions:write": "State subscriptions, contracts and invoices that are billed by hand.",
     "updates:read": "Read the log of state updates.",
     "webhooks:read": "Read webhook endpoints, and what became of what was sent.",
     "webhooks:write": "Create, change, test and remove webhook endpoints, and send again.",

@@ -7,7 +7,7 @@ MoneyKind = Literal["grants", "overrides", "subscriptions", "plan_changes", "top
 MONEY: Final[dict[MoneyKind, str]] = {
     "grants": "Grant units, take grants back, state how much is used.",
     "overrides": "Set and remove overrides.",
-    "subscriptions": "State subscriptions that are billed by hand.",
+    "subscriptions": "State subscriptions, contracts and invoices that are billed by hand.",
     "plan_changes": "Change plans: accept quotes, pause, resume, set or end trials.",
     "top_ups": "Buy again a top-up that failed.",
 }

@@ -387,6 +387,23 @@ def test_an_override_is_previewed_confirmed_and_ended(api: Api, admin: Browser) 
     assert api.ok("GET", "/v1/accounts/free")["overrides"] == []
 
 
+def test_a_contract_and_its_invoice_are_previewed_and_stated(api: Api, admin: Browser) -> None:
+    api.ok("PUT", "/v1/accounts/agreed", json={"name": "Agreed"})
+    terms = "contract=a1&plan=pro&quantity=3&amount=120%2C000&currency=usd&interval=year&starts=2026-01-01T00%3A00"
+    page = admin.page(f"/console/accounts/agreed/contract?{terms}&reason=signed&preview=yes")
+    assert rows_of(page.one("table")), "it says what it leads to"
+    assert api.ok("GET", "/v1/accounts/agreed/contracts")["contracts"] == [], "it was only tried"
+    answer = admin.send_form(page, "/console/accounts/agreed/contract")
+    assert answer.headers["location"] == "/console/accounts/agreed#contracts"
+    query = "contract=a1&invoice=INV-1&became=overdue&when=2026-01-02T00%3A00&reason=unpaid&preview=yes"
+    admin.send_form(admin.page(f"/console/accounts/agreed/invoice?{query}"), "/console/accounts/agreed/invoice")
+    (contract,) = api.ok("GET", "/v1/accounts/agreed/contracts")["contracts"]
+    assert (contract["terms"]["amount"], [*contract["terms"]["overdue"]]) == (120_000, ["INV-1"])
+    (row,) = rows_of(section(admin.page("/console/accounts/agreed"), "contracts").one("table"))
+    assert "3 × pro" in row
+    assert "INV-1: Overdue" in row
+
+
 def test_what_is_refused_is_said_beside_what_was_written(api: Api, admin: Browser) -> None:
     before = api.ok("GET", "/v1/accounts/free")["version"]
     for path, query, told in (

@@ -13,6 +13,7 @@ TONES = {
     "block": "hand",
     "downgrade_grace": "wait",
     "invitation": "",
+    "contract": "wait",
 }
 
 
@@ -31,6 +32,8 @@ def told_ending(coming: Coming) -> str:
             return f"downgrade grace of {words(coming.key).lower()} ends"
         case "invitation":
             return f"invitation of {coming.key} ends"
+        case "contract":
+            return f"term of contract {coming.key} ends"
 
 
 def state_until(overview: Overview) -> datetime | None:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import Customer, ManualSubscription
+from paygrade.billing.facts import subscriptions_of
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.transition import PlanTransition
 from paygrade.entitlements.seats import SeatLoss
@@ -116,11 +116,8 @@ async def seen(tx: "Transaction", id: str, account: Account, found: PlanTransiti
 def subject_of(account: Account, subscription: str) -> str | None:
     """The subject whose statement says how this subscription stands."""
     for subject, statement in account.statements.items():
-        match statement.body:
-            case Customer(subscriptions=known) if any(one.id == subscription for one in known):
-                return subject
-            case ManualSubscription(subscription=known) if known is not None and known.id == subscription:
-                return subject
+        if any(one.id == subscription for one in subscriptions_of(statement.body)):
+            return subject
     return None
 
 

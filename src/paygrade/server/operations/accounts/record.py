@@ -26,13 +26,15 @@ async def record(
     cause: Sequence[str] = (),
     happened_at: datetime | None = None,
     joined_at: datetime | None = None,
+    ordered: bool = False,
     at: datetime,
 ) -> Account:
     """Add a fact to an account that `tx` has locked, unless it says nothing new; returns the account with it.
 
-    `sequence` None: an operator's statement, ordered by the account's own count.
+    `sequence` None: an operator's statement, ordered by the account's own count. `ordered`: by versions of whoever
+    states it, so that the same said again under a later one is a fact, too: it overtakes what comes late.
     """
-    if not says_something_new(account, subject, body):
+    if not ordered and not says_something_new(account, subject, body):
         return account
     number = account.version + 1
     fact = Fact(

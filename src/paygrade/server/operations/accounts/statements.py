@@ -136,11 +136,7 @@ async def put_subscription(
     accepted and changes nothing. Refused `unknown_account`, `invalid_subscription`, or
     `subscription_version_conflict` for a known version with another body.
     """
-    if subscription.status is None:
-        raise Refused("invalid_subscription", f"`status` must be one of {', '.join(f'`{s}`' for s in STATUSES)}")
-    begin = [phase.from_at for phase in subscription.next]
-    if begin != sorted(set(begin)) or any(not phase.items for phase in subscription.next):
-        raise Refused("invalid_subscription", "the phases of `next` need items and different times, the earliest first")
+    refuse_unclear(subscription)
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         subject = f"subscription:{subscription.id}"
@@ -152,10 +148,19 @@ async def put_subscription(
                 f"version {version} of `{subscription.id}` was sent with other content before; send a larger version",
             )
         if stated is None or version > stated.sequence:
-            told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
+            told = await record(tx, held, subject=subject, body=body, sequence=version, ordered=True, at=at)
             _note(tx, "subscription.set", held, told, subject, at)
             held = await follow_transition(tx, held, told, at=at)
         return view(held, at)
+
+
+def refuse_unclear(subscription: Subscription) -> None:
+    """Refused `invalid_subscription`, where a subscription that somebody states doesn't say how it stands."""
+    if subscription.status is None:
+        raise Refused("invalid_subscription", f"`status` must be one of {', '.join(f'`{s}`' for s in STATUSES)}")
+    begin = [phase.from_at for phase in subscription.next]
+    if begin != sorted(set(begin)) or any(not phase.items for phase in subscription.next):
+        raise Refused("invalid_subscription", "the phases of `next` need items and different times, the earliest first")
 
 
 def _note(tx: "Transaction", action: str, before: Account, after: Account, subject: str, at: datetime) -> None:

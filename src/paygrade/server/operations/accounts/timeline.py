@@ -12,9 +12,11 @@ from msgspec import Struct
 from paygrade.billing.facts import (
     Block,
     Body,
+    Contract,
     Customer,
     Departed,
     DowngradeGrace,
+    ForeignBilling,
     Item,
     ManualSubscription,
     Member,
@@ -186,7 +188,7 @@ def entry(saved: Learned, replaced: Body | None) -> TimelineEntry:
 def summary(body: Body, replaced: Body | None = None) -> str:
     """One line for people: what changed, where something was stated before, else what is stated."""
     match body, replaced:
-        case Customer(deleted=False), Customer(deleted=False):
+        case Customer(deleted=False) | ForeignBilling(), Customer(deleted=False) | ForeignBilling():
             known = {subscription.id: subscription for subscription in replaced.subscriptions}
             changed = [
                 _subscription(subscription, known.get(subscription.id))
@@ -195,11 +197,11 @@ def summary(body: Body, replaced: Body | None = None) -> str:
             ]
             gone = known.keys() - {subscription.id for subscription in body.subscriptions}
             changed += [f"`{id}` is gone" for id in sorted(gone)]
-            return f"customer `{body.id}`: {'; '.join(changed)}" if changed else _stated(body)
+            return f"{_whose(body)}: {'; '.join(changed)}" if changed else _stated(body)
         case ManualSubscription(subscription=Subscription() as its), ManualSubscription(
             subscription=Subscription() as before
         ):
-            return _subscription(its, before)
+            return _subscription(its, before) + _agreed(body.contract)
         case Override(withdrawn=True), Override(withdrawn=False):
             return f"override of `{body.feature}` withdrawn: was {_override(replaced)}{_because(body.reason)}"
         case Override(), Override(withdrawn=False):
@@ -224,9 +226,9 @@ def _stated(body: Body) -> str:
     match body:
         case Customer(deleted=True):
             return f"customer `{body.id}` was deleted at the provider"
-        case Customer():
+        case Customer() | ForeignBilling():
             bought = "; ".join(map(_subscription, body.subscriptions)) or "no subscriptions"
-            return f"customer `{body.id}`: {bought}"
+            return f"{_whose(body)}: {bought}"
         case Departed():
             return f"belongs to account `{body.account}` from here on"
         case Profile(deleted=True):
@@ -261,9 +263,23 @@ def _stated(body: Body) -> str:
         case Pin():
             return _pin(body)
         case ManualSubscription(subscription=Subscription() as subscription):
-            return _subscription(subscription)
+            return _subscription(subscription) + _agreed(body.contract)
         case ManualSubscription():
             return "subscription withdrawn"
+
+
+def _whose(body: Customer | ForeignBilling) -> str:
+    return f"customer `{body.id}`" if isinstance(body, Customer) else f"billing `{body.source}`"
+
+
+def _agreed(contract: Contract | None) -> str:
+    """What a subscription costs that follows from a contract."""
+    if contract is None:
+        return ""
+    every = contract.interval if contract.interval_count == 1 else f"{contract.interval_count} {contract.interval}s"
+    ends = f" until {contract.ends_at:%Y-%m-%d}" if contract.ends_at is not None else ""
+    renews = ", renews" if contract.renews else ""
+    return f", {contract.amount} {contract.currency} every {every}{ends}{renews}{_because(contract.reason)}"
 
 
 def _pin(pin: Pin) -> str:
@@ -308,6 +324,7 @@ def _subscription(subscription: Subscription, before: Subscription | None = None
 def _parts(subscription: Subscription) -> tuple[str, dict[str, str], str]:
     """How it stands, its dates that count, and what it consists of."""
     dates = {
+        "begins": subscription.begins_at,
         "trial ends": subscription.trial_ends_at if subscription.status == "trialing" else None,
         "ends": subscription.ends_at if subscription.ended_at is None else None,
         "ended": subscription.ended_at,

@@ -224,6 +224,7 @@ async def _begin(
     at: datetime,
 ) -> PlanChange:
     """Write down that it is asked for, unless another one is under way."""
+    _refuse_stated(change)
     for other in await tx.plan_changes.under_way(held.key):
         if other.state != "scheduled":
             raise Refused(
@@ -246,6 +247,16 @@ async def _begin(
     note(tx, "plan_change.request", held.key, targets=_target(change.id), changes=asked, personal=because(reason),
          at=at)  # fmt: skip
     return change
+
+
+def _refuse_stated(change: PlanChange) -> None:
+    """What follows from a contract, or is billed by a system that only tells of it, is changed there."""
+    kind, _, id = change.subject.partition(":")
+    if kind == "contract":
+        raise Refused("not_possible_now", f"`{change.subscription}` is a contract; state its new terms with "
+                      f"`PUT /v1/accounts/{change.account}/contracts/{id}`")  # fmt: skip
+    if kind == "billing":
+        raise Refused("not_possible_now", f"`{change.subscription}` is billed by `{id}`; change it there")
 
 
 async def _refuse_outdated(tx: "Transaction", held: Account, made: Quote, at: datetime) -> None:

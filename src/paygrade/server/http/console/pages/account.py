@@ -19,6 +19,7 @@ from paygrade.server.http.console.unbilled import told_failure
 from paygrade.server.http.console.wording import words
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.parameters import text
+from paygrade.server.operations.accounts.contracts import list_contracts
 from paygrade.server.operations.accounts.members import list_members
 from paygrade.server.operations.accounts.timeline import timeline
 from paygrade.server.operations.accounts.top_ups import list_top_ups
@@ -28,7 +29,7 @@ from paygrade.server.operations.portrait import portrait
 from paygrade.server.operations.usage.history import read_usage
 from paygrade.values.errors import Refused
 
-RECENT, WINDOWS, MEMBERS, TOP_UPS = 12, 12, 50, 6
+RECENT, WINDOWS, MEMBERS, TOP_UPS, CONTRACTS = 12, 12, 50, 6, 20
 """How much of each is on the page."""
 Word = Annotated[str, text("A part of a question about this account.")]
 
@@ -121,6 +122,7 @@ async def _beside(request: HttpRequest, context: Context, account: str, now: dat
     changes = await list_changes(context.store, account=account, limit=5) if "plan_changes:read" in scopes else None
     billed = "billing:read" in scopes
     top_ups = await list_top_ups(context.store, account=account, limit=TOP_UPS) if billed else None
+    agreed = await list_contracts(context.store, account=account, limit=CONTRACTS, at=now) if billed else None
     audit = None
     if "audit:read" in scopes:
         audit = await list_account_records(context.store, AuditFilter(), account=account, before=None, limit=8)
@@ -131,6 +133,7 @@ async def _beside(request: HttpRequest, context: Context, account: str, now: dat
         "windows": usage.windows[:WINDOWS] if usage is not None else (),
         "changes": changes.changes if changes is not None else (),
         "top_ups": top_ups.top_ups if top_ups is not None else (),
+        "contracts": agreed.contracts if agreed is not None else (),
         "told_failure": told_failure,
         "key_of_form": make_key(),
         "audit": [deed(record) for record in audit.records] if audit is not None else [],

@@ -98,6 +98,44 @@ def _grant(account: str, form: Form) -> Sending:
     return Sending("POST", ("accounts", account, "grants"), body, key=form["key"])
 
 
+def _contract(account: str, form: Form) -> Sending:
+    if not form["contract"]:
+        raise Refused("invalid_body", "name the contract, for example `acme-2026`")
+    starts_at, ends_at = read_moment(form["starts"], name="starts"), read_moment(form["ends"], name="ends")
+    body: dict[str, Any] = {  # Any: JSON
+        "plan": form["plan"],
+        "quantity": read_units(form["quantity"] or "1", name="quantity", least=1),
+        "amount": read_units(form["amount"], name="amount"),
+        "currency": form["currency"],
+        "interval": form["interval"] or "year",
+        "renews": form["renews"] == "yes",
+        "reference": form["reference"],
+        "reason": form.reason(),
+    }
+    for name, date in (("starts_at", starts_at), ("ends_at", ends_at)):
+        body |= {name: iso(date)} if date is not None else {}
+    return Sending("PUT", ("accounts", account, "contracts", form["contract"]), body)
+
+
+def _invoice(account: str, form: Form) -> Sending:
+    if not form["contract"] or not form["invoice"]:
+        raise Refused("invalid_body", "name the contract and the invoice's number")
+    status, field = _BECAME.get(form["became"], ("open", "issued_at"))
+    when = read_moment(form["when"], name="when")
+    if form["became"] == "overdue" and when is None:
+        raise Refused("invalid_body", "say since when it is overdue")
+    body = {"status": status, "reason": form.reason(), **({field: iso(when)} if field and when is not None else {})}
+    return Sending("PUT", ("accounts", account, "contracts", form["contract"], "invoices", form["invoice"]), body)
+
+
+_BECAME = {
+    "sent": ("open", "issued_at"),
+    "paid": ("paid", "paid_at"),
+    "overdue": ("open", "overdue_since"),
+    "void": ("void", ""),
+    "uncollectible": ("uncollectible", ""),
+}
+"""What is said of an invoice: its status, and what its date is called."""
 CHANGES = (
     Change("override", "Override a feature", "Add override", "Shown in violet wherever it counts, until it ends.",
            "overrides:write", ("feature", "does", "units", "reason", "ends"), "overrides", False, _override),
@@ -109,6 +147,13 @@ CHANGES = (
            "overrides:write", ("block", "reason"), "access", False, _lift),
     Change("grant", "Grant units", "Grant units", "Units of a credit or a counted feature, beside what the plan gives.",
            "usage:adjust", ("feature", "units", "kind", "reason", "ends"), "credits", False, _grant),
+    Change("contract", "State a contract", "State contract", "It replaces all that was said of this contract.",
+           "subscriptions:write",
+           ("contract", "plan", "quantity", "amount", "currency", "interval", "starts", "renews", "reference",
+            "reason", "ends"), "contracts", False, _contract),
+    Change("invoice", "Say what became of an invoice", "State invoice", "Overdue, access goes down the ladder; paid, "
+           "it comes back.", "subscriptions:write", ("contract", "invoice", "became", "when", "reason"), "contracts",
+           False, _invoice),
 )  # fmt: skip
 
 
