@@ -37,17 +37,13 @@ DEFAULT_PORT = 4713
 @click.option("--stream", default="PAYGRADE_USAGE", show_default=True, help="The stream that has the events.")
 @click.option("--subject", default="paygrade.usage.>", show_default=True, help="Its subjects; they end in `.>`.")
 @click.option("--consumer", default="paygrade", show_default=True, help="The durable consumer to share.")
-@click.option(
-    "--dead-letters", default="paygrade.dead-letters", show_default=True, help="The subject for refused events."
-)
+@click.option("--dead-letters", default="paygrade.dead-letters", show_default=True, help="Where refused events go.")
 @click.option("--partition", "partitions", multiple=True, type=click.IntRange(0, 1023),
               help="Take this partition alone; may be given several times.")  # fmt: skip
 @click.option("--create", is_flag=True, help="Create the stream, and one for dead letters, if they are missing.")
 @click.option("--partitions", "count", default=1, show_default=True, type=click.IntRange(1, 1024),
               help="With --create: how many to split the subjects into, by account.")  # fmt: skip
-@click.option(
-    "--replicas", default=1, show_default=True, type=click.IntRange(1, 5), help="With --create: copies to keep."
-)
+@click.option("--replicas", default=1, show_default=True, type=click.IntRange(1, 5), help="With --create: copies.")
 @click.option("--host", help="Address to answer on; PAYGRADE_HOST, 127.0.0.1.")
 @click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True,
               help="Port of /healthz, /readyz and /metrics.")  # fmt: skip

@@ -10,19 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import nats
 import nats.errors
 import structlog
 from msgspec import Struct
+from nats.aio.client import Client
 from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from paygrade.values.errors import Refused, Unavailable
-
-if TYPE_CHECKING:
-    from nats import NATS
 
 log = structlog.get_logger("paygrade.nats")
 
@@ -72,7 +68,7 @@ class Backlog(Struct, frozen=True):
     since: datetime | None
 
 
-async def connect(urls: str, *, credentials: Path | None = None) -> "NATS":
+async def connect(urls: str, *, credentials: Path | None = None) -> Client:
     """A connection to one of these servers, separated by commas; it finds its way to another one by itself. Unavailable
     `nats_unavailable`; Refused `nats_credentials`."""
     last: list[Exception] = []
@@ -88,7 +84,7 @@ async def connect(urls: str, *, credentials: Path | None = None) -> "NATS":
     async def note_return() -> None:
         log.info("nats_reconnected", server=connection.connected_url.netloc if connection.connected_url else None)
 
-    connection = nats.NATS()
+    connection = Client()
     try:
         async with asyncio.timeout(CONNECT_S):
             await connection.connect(
@@ -124,9 +120,8 @@ async def create_streams(js: JetStreamContext, place: Place, *, partitions: int,
     head = place.subject.removesuffix(".>")
     split = None
     if partitions > 1:
-        split = api.SubjectTransform(
-            src=f"{head}.*", dest=f"{head}.{{{{partition({partitions},1)}}}}.{{{{wildcard(1)}}}}"
-        )
+        number = f"{{{{partition({partitions},1)}}}}"
+        split = api.SubjectTransform(src=f"{head}.*", dest=f"{head}.{number}.{{{{wildcard(1)}}}}")
     wanted = [
         api.StreamConfig(
             name=place.stream,
@@ -204,7 +199,7 @@ async def store_dead_letter(js: JetStreamContext, subject: str, body: bytes, hea
 
 async def _consumer(js: JetStreamContext, stream: str, name: str, subject: str | None) -> api.ConsumerConfig:
     try:
-        its = (await js.consumer_info(stream, name)).config
+        its: api.ConsumerConfig = (await js.consumer_info(stream, name)).config
     except NotFoundError:
         wanted = api.ConsumerConfig(
             durable_name=name,

@@ -2,8 +2,8 @@
 
 Theory of operation. A lane fetches messages from a durable consumer, gives their events to `ingest` as one batch,
 stores a dead letter for each that was refused, and acknowledges; only then it fetches more, which is all the
-back-pressure there is. Any number of lanes and processes share a consumer. Whatever goes wrong with NATS ends all lanes,
-and everything begins anew with a connection of its own.
+back-pressure there is. Any number of lanes and processes share a consumer. Whatever goes wrong with NATS ends all
+lanes, and everything begins anew with a connection of its own.
 
 Laws: no message is acknowledged before what its events change is committed, and the dead letters of those refused are
 stored; so one that was acknowledged is lost to nobody, and one that comes again, after a crash in between, changes
