@@ -62,7 +62,7 @@ FETCH_S = 5.0
 LOOK_S = 5.0
 HOLD_S = 60.0
 PAUSE_MAX_S = 10.0
-BROKEN_MAX = 3
+BROKEN_MAX = 2
 """Tries of a message that fails in a way nobody foresaw, before it becomes a dead letter."""
 TURN = 100
 """Messages read before others in this process have a turn."""
