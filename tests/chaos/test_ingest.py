@@ -24,8 +24,8 @@ pytestmark = needs_nats
 
 RUNS = int(os.environ.get("RUNS", "0"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 2**31)
-KILLS = 6 * RUNS or 3
-EVENTS_BETWEEN = 600 if RUNS else 120
+KILLS = 6 * RUNS or 2
+EVENTS_BETWEEN = 600 if RUNS else 100
 ACCOUNTS = 20
 BAD_EVERY = 40
 AT_ONCE = 20

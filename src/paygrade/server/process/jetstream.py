@@ -29,7 +29,7 @@ ACK_WAIT_S = 30.0
 ACK_PENDING_MAX = 20_000
 """Messages of a consumer that are under way at all its readers together: no more are given out until some are done."""
 PARTITIONS_MAX = 64
-MESSAGE_BYTES_MAX = 256 * 1024
+MESSAGE_BYTES_MAX = 64 * 1024
 """In a stream that is made here: so large a message may be, and as many of them are held at a time as memory allows."""
 
 

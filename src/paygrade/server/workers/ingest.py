@@ -56,7 +56,7 @@ log = structlog.get_logger("paygrade.ingest")
 LANES = 3
 """Batches under way in one process: while one is being saved, the next is fetched and read."""
 MESSAGES_MAX = 1000
-BYTES_MAX = 64 * 1024 * 1024
+BYTES_MAX = 128 * 1024 * 1024
 """Of messages that one process holds."""
 FETCH_S = 5.0
 LOOK_S = 5.0
