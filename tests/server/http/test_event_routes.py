@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openmeter import Client
 from openmeter.models import Event
 
-from paygrade.server.http.event_bodies import BYTES_MAX, ledger_id, parse_events
+from paygrade.server.operations.events.bodies import BYTES_MAX, ledger_id, parse_events
 from paygrade.usage.events import ID_LENGTH_MAX, UsageEvent
 from support.server_process import KEY, Api
 

@@ -1,16 +1,11 @@
-"""The application: routes, guards and background work around the parts it is given.
-
-Laws: what runs in the background starts with the application and ends with it; a task that dies is started again
-and said so; readiness is measured when asked, never assumed.
-"""
+"""The application: routes, guards and background work around the parts it is given."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import cache, partial
 from re import Pattern
-from traceback import format_exc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from litestar import Litestar, Router
@@ -23,11 +18,12 @@ from paygrade.server.http.auth import require_key, scope_of
 from paygrade.server.http.conditional import Conditional
 from paygrade.server.http.console.failures import for_whoever_asks
 from paygrade.server.http.console.routes import console
-from paygrade.server.http.context import Context, Verify, context_of, put_context
+from paygrade.server.http.context import Context, Verify, context_of
 from paygrade.server.http.cross_origin import CrossOrigin
 from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
 from paygrade.server.http.idempotency import KeyedRequests
+from paygrade.server.http.lifespan import FIRST, Application, Work, beside, missing
 from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.http.portal import elements
 from paygrade.server.http.portal.pages import portal
@@ -85,7 +81,6 @@ from paygrade.server.state.decision_log import DecisionLog
 from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
-from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -93,14 +88,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.server")
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
-RESTART_S = 1.0
 HEARS_S, LOOK_S = 2.0, 0.01
-CANCEL_AGAIN_S, CANCEL_TIMES = 0.5, 10
-
-FIRST = "first catalog"
-
-Work = Callable[[], Awaitable[None]]
-"""Something that goes on in the background until it is cancelled."""
 
 KEYED = [
     decisions.check,
@@ -311,21 +299,17 @@ def create_app(
         personal_properties=personal_properties,
         decision_log=decision_log,
         simulator=simulator,
-        ready=partial(_missing, clock, schema_pending, tasks),
+        ready=partial(missing, clock, schema_pending, tasks),
     )
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        async with store:
-            for name, start in (*_own_work(parts), *work, *([] if first is None else [(FIRST, first)])):
-                tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
-            try:
-                await _until(lambda: snapshots.broadcast.hears)
-                yield
-            finally:
-                await _cancelled(tasks.values())
+        works = (*_own_work(parts), *work, *([] if first is None else [(FIRST, first)]))
+        async with store, beside(tasks, works):
+            await _until(lambda: snapshots.broadcast.hears)
+            yield
 
-    app = CrossOrigin(Application(parts, running), KEYED)
+    app = CrossOrigin(Application(parts, running, _routes()), KEYED)
     return Edge(AnyAddress(app), metrics, HotPath(parts), stop=snapshots.broadcast.stop, proxies=trusted_proxies)
 
 
@@ -341,35 +325,6 @@ def _own_work(parts: Context) -> list[tuple[str, Work]]:
         ("group commit", parts.commits.run),
         ("alerts", lambda: look_regularly(store, snapshots, clock)),
     ]
-
-
-class Application:
-    """What answers on behalf of one context; `running` is what runs beside it, from its start to its end."""
-
-    def __init__(self, parts: Context, running: Callable[[], AbstractAsyncContextManager[None]]) -> None:
-        self._parts, self._running, self._routes = parts, running, _routes()
-
-    # Any: what Litestar calls a scope and messages leaves out those of the lifespan protocol.
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:
-            put_context(scope, self._parts)
-            await self._routes(scope, receive, send)
-
-    async def _live(self, receive: Any, send: Any) -> None:
-        """Start and end when the server says so. One that cannot start says so, and the server ends."""
-        stage = "startup"
-        await receive()
-        try:
-            async with self._running():
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-                stage = "shutdown"
-            await send({"type": "lifespan.shutdown.complete"})
-        except Exception:
-            await send({"type": f"lifespan.{stage}.failed", "message": format_exc()})
-            raise
 
 
 @cache
@@ -412,61 +367,3 @@ async def _until(hears: Callable[[], bool]) -> None:
         if hears():
             return
         await asyncio.sleep(LOOK_S)
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """End these tasks. A library may swallow a cancellation that meets it while connecting, so it is repeated;
-    what does not end even so is left behind, since nothing that is acknowledged depends on it."""
-    pending = set(tasks)
-    for _ in range(CANCEL_TIMES):
-        for task in pending:
-            task.cancel()
-        if pending:
-            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
-    for task in pending:
-        log.error("background_work_did_not_end", work=task.get_name())
-
-
-async def _supervised(name: str, start: Work) -> None:
-    """Keep one piece of background work going. One that ends by itself had nothing to do."""
-    while True:
-        try:
-            await start()
-            return
-        except Exception:  # a loop's top: whatever it was, it is logged and the work goes on
-            log.exception("background_work_failed", work=name)
-        await asyncio.sleep(RESTART_S)
-
-
-async def _missing(
-    clock: Clock,
-    schema_pending: Callable[[], Awaitable[Sequence[str]]],
-    tasks: dict[str, asyncio.Task[None]],
-) -> tuple[str, ...]:
-    """What keeps the server from serving, in words; what is wrong, and not only not there yet, is warned of."""
-    waits, wrong = [], []
-    try:
-        clock.now()
-    except Unavailable:
-        # Of a clock that stays away warns whoever follows it.
-        waits.append("the clock it follows has not answered yet")
-    if FIRST in tasks and not tasks[FIRST].done():
-        waits.append("the first catalog is not published yet")
-    try:
-        pending = await schema_pending()
-        if pending:
-            wrong.append(f"the database lacks {', '.join(pending)}; run `paygrade migrate`")
-    except Unavailable as error:
-        # Anyone may ask whether we are ready; what exactly is wrong with the database is for the log.
-        log.warning("not_ready", code=error.code, detail=error.detail)
-        waits.append(error.detail.partition(":")[0])
-    except Refused as error:  # the database and this release disagree
-        wrong.append(error.detail)
-    wrong.extend(
-        f"the background work `{name}` has stopped"
-        for name, task in tasks.items()
-        if task.done() and (task.cancelled() or task.exception() is not None)
-    )
-    if wrong:
-        log.warning("not_ready", detail="; ".join(wrong))
-    return (*waits, *wrong)

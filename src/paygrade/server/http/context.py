@@ -47,7 +47,17 @@ class Verify(Protocol):
         """What a raw body is about; else Refused."""
 
 
-class Context(Struct, frozen=True):
+class Vitals(Struct, frozen=True):
+    """What there is of every process that answers: by this it tells whether it is well."""
+
+    store: "Store"
+    clock: Clock
+    metrics: Metrics
+    ready: Callable[[], Awaitable[tuple[str, ...]]]
+    """What keeps it from its work now, in words; empty when nothing does."""
+
+
+class Context(Vitals, frozen=True):
     """What operations need, and what tells of them.
 
     `verify` None: no provider may post here. `provider`: what whoever bills is called in links and subjects, and
@@ -55,12 +65,9 @@ class Context(Struct, frozen=True):
     nobody says what a change will cost; `pages` None: nobody has pages where customers pay.
     """
 
-    store: "Store"
     snapshots: Snapshots
-    clock: Clock
     commits: GroupCommit
     keys: ApiKeys
-    metrics: Metrics
     verify: Verify | None
     provider: str
     customer_id: Pattern[str]
@@ -70,8 +77,6 @@ class Context(Struct, frozen=True):
     sender: Sender
     oidc: OidcProvider | None
     """Whom people log in with besides local accounts."""
-    ready: Callable[[], Awaitable[tuple[str, ...]]]
-    """What keeps this server from serving now, in words; empty when nothing does."""
     second_person: frozenset[MoneyKind] = frozenset()
     """What needs a second person."""
     personal_properties: tuple[str, ...] = ()
@@ -115,7 +120,7 @@ class Context(Struct, frozen=True):
             raise Unavailable("provider_not_configured", "no provider is configured; set PAYGRADE_STRIPE_API_KEY")
 
 
-def put_context(scope: Scope, context: Context) -> None:
+def put_context(scope: Scope, context: Vitals) -> None:
     """Say on whose behalf a request is answered: the routes are the same for every application of a process."""
     cast("MutableMapping[str, Any]", scope.setdefault("state", {}))["context"] = context
 
@@ -127,6 +132,8 @@ def context_of(scope: Scope) -> Context:
 
 
 InContext = NamedDependency[SkipValidation[Context]]
+InVitals = NamedDependency[SkipValidation[Vitals]]
+"""Of the same name: what a process has that answers for itself alone."""
 
 HttpRequest = Request[Any, Any, Any]
 """Any: Litestar's own idea of users, keys and state, none of which is used here."""

@@ -52,6 +52,11 @@ class Clock:
         self._hearers: list[Callable[[], None]] = []
 
     @property
+    def follows(self) -> bool:
+        """Whether it shows another clock's time, so that no other system's instants compare with it."""
+        return self._url is not None
+
+    @property
     def stands_still(self) -> bool:
         """Whether time does not go on by itself: a simulator's clock that somebody moves."""
         return self._frozen is not None

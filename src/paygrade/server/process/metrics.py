@@ -222,6 +222,19 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
+        self.ingest_messages = Counter(
+            "paygrade_ingest_messages", "Messages taken from NATS, by what became of them.", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.ingest_waiting = Gauge(
+            "paygrade_ingest_waiting", "Messages in NATS that are not acknowledged yet.", ["consumer"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.ingest_lag = Gauge(
+            "paygrade_ingest_lag_seconds", "How long the first of them has been there.", ["consumer"],
+            registry=self.registry,
+        )  # fmt: skip
+
         self.webhook_tries = Counter(
             "paygrade_webhook_tries", "Tries to send a webhook, by what became of the delivery.", ["outcome"],
             registry=self.registry,
@@ -244,6 +257,13 @@ class Metrics:
     def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             self.usage_events.labels(outcome=outcome).inc(count)
+
+    def note_ingest(self, outcome: str, count: int) -> None:
+        self.ingest_messages.labels(outcome=outcome).inc(count)
+
+    def note_backlog(self, consumer: str, messages: int, lag_s: float) -> None:
+        self.ingest_waiting.labels(consumer=consumer).set(messages)
+        self.ingest_lag.labels(consumer=consumer).set(lag_s)
 
     def note_claim(self, queue: str, outcome: str) -> None:
         self.claims.labels(queue=queue, outcome=outcome).inc()

@@ -97,6 +97,10 @@ class Settings(Struct, frozen=True):
     """None: people log in with local accounts alone."""
     updates_days: int = UPDATES_DAYS
     """For how many days state updates are kept."""
+    nats_url: str | None = None
+    """The NATS servers that usage events are taken from, separated by commas."""
+    nats_credentials: Path | None = None
+    """A file with what we show them."""
     personal_properties: tuple[str, ...] = ()
     """The properties of usage events that an erasure takes."""
     decision_log: LoggedPart = "off"
@@ -159,6 +163,8 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         audit_syslog=reader.take("PAYGRADE_AUDIT_SYSLOG", _syslog),
         audit_otlp=reader.take("PAYGRADE_AUDIT_OTLP", _otlp),
         audit_otlp_headers=reader.take("PAYGRADE_AUDIT_OTLP_HEADERS", _headers) or {},
+        nats_url=reader.take("PAYGRADE_NATS_URL", nats_url),
+        nats_credentials=reader.take("PAYGRADE_NATS_CREDENTIALS", _existing_file),
         personal_properties=reader.take("PAYGRADE_PERSONAL_PROPERTIES", _names) or (),
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
@@ -417,6 +423,16 @@ def _otlp(text: str) -> str:
     if urlsplit(url).path in ("", "/"):
         raise ValueError(f"`{text}` has no path; write the whole address, for example `http://127.0.0.1:4318/v1/logs`")
     return url
+
+
+def nats_url(text: str) -> str:
+    """The addresses of NATS servers. Raises ValueError."""
+    for each in text.split(","):
+        parts = urlsplit(each.strip())
+        if parts.scheme not in ("nats", "tls", "ws", "wss") or not parts.hostname:
+            raise ValueError("is not the address of a NATS server; write for example `nats://127.0.0.1:4222`, and "
+                             "several of one cluster with commas between them")  # fmt: skip
+    return text
 
 
 def _headers(text: str) -> Mapping[str, str]:

@@ -7,11 +7,18 @@ from litestar.params import FromPath
 
 from paygrade.server.http.bodies import read_flag, read_instant
 from paygrade.server.http.context import Context, HttpRequest, InContext
-from paygrade.server.http.event_bodies import BYTES_MAX, CloudEvent, Events, parse_cloud_events, parse_events, unpacked
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import flag, instant, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.events import ingest as events
+from paygrade.server.operations.events.bodies import (
+    BYTES_MAX,
+    CloudEvent,
+    Events,
+    parse_cloud_events,
+    parse_events,
+    unpacked,
+)
 from paygrade.server.operations.usage import history as usage_reading
 from paygrade.usage.events import UsageEvent
 from paygrade.values.errors import Mistake, Refused

@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.params import FromPath
 from msgspec import Struct
 
-from paygrade.server.http.context import HttpRequest, InContext
+from paygrade.server.http.context import HttpRequest, InVitals
 from paygrade.server.http.openapi import describe, document
 from paygrade.server.http.problems import KINDS
 from paygrade.server.http.version import version_of
@@ -41,7 +41,7 @@ async def healthz() -> Health:
 
 
 @get("/readyz", opt=describe("health", scope=None, example={"status": "ok"}))
-async def readyz(context: InContext) -> Health:
+async def readyz(context: InVitals) -> Health:
     """Check that the server is ready.
 
     The database can be reached and has this release's schema, the clock is known, and background work runs. Unavailable
@@ -54,7 +54,7 @@ async def readyz(context: InContext) -> Health:
 
 
 @get("/metrics", opt=describe("health", scope=None, media_type="text/plain"))
-async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
+async def metrics(request: HttpRequest, context: InVitals) -> Response[bytes]:
     """Retrieve metrics.
 
     Counters, gauges and histograms in the text format of Prometheus. With several workers on one port, those of all of

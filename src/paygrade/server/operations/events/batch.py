@@ -62,7 +62,7 @@ class Taken(Struct, gc=False):
 
 class Batch:
     """The events of one call. `windows` are those of the accounts that exist, `nodes` of the nodes those that were
-    ever stated; nothing before `earliest` is taken."""
+    ever stated; nothing before `earliest` is taken. `received`: when each event came, by its place; None: `at`."""
 
     def __init__(
         self,
@@ -72,12 +72,14 @@ class Batch:
         *,
         earliest: datetime,
         nodes: Mapping[str, Mapping[str, Node]] = NO_NODES,
+        received: Sequence[datetime] | None = None,
     ) -> None:
         self.catalog = catalog
         self._meters = meters_of(catalog)
         self._windows = windows
         self._nodes = nodes
         self._at = at
+        self._received = received
         self._earliest = earliest
         self._unknown: dict[str, str] = {}
         self._taken: dict[tuple[str, str], Taken] = {}
@@ -92,7 +94,7 @@ class Batch:
     def read(self, events: Sequence[UsageEvent | Refusal], start: int) -> None:
         """Take the next events; `start` is the place of the first among all."""
         earliest, latest, taken = self._earliest, self._at + AHEAD, self._taken
-        meters, known = self._meters, self._windows
+        meters, known, received = self._meters, self._windows, self._received
         for index, event in enumerate(events, start):
             if isinstance(event, Refusal):
                 self._reject(index, event)
@@ -102,7 +104,7 @@ class Batch:
             if key in taken:
                 self._repeats.append((index, key, sum_of_it))
                 continue
-            time = event.time or self._at
+            time = event.time or (received[index] if received else self._at)
             measures = measure(meters, event)
             if isinstance(measures, Refusal):
                 self._reject(index, self._helped(measures, event))

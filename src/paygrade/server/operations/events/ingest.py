@@ -47,10 +47,12 @@ async def ingest(
     at: datetime,
     *,
     backfill: bool = False,
+    received: Sequence[datetime] | None = None,
 ) -> Ingested:
     """Take usage events; a Refusal among them stands for one that could not be read.
 
-    `backfill`: older usage is taken too, in its own windows. Refused `too_many_events`.
+    `backfill`: older usage is taken too, in its own windows. `received`: when each came, where that is before `at`; one
+    that doesn't say when it happened happened then. Refused `too_many_events`.
     """
     if len(events) > EVENTS_MAX:
         detail = f"the batch has {len(events)} events, at most {EVENTS_MAX} are allowed; send several batches"
@@ -63,7 +65,7 @@ async def ingest(
     async def attempt(*, one_by_one: bool = False) -> Ingested:
         windows = await snapshots.windows.load(store, accounts, catalog, remember=snapshots.remembers(catalog))
         nodes = await load_nodes(store, named)
-        batch = Batch(catalog, windows, at, earliest=DAWN if backfill else at - PAST, nodes=nodes)
+        batch = Batch(catalog, windows, at, earliest=DAWN if backfill else at - PAST, nodes=nodes, received=received)
         for start in range(0, len(events), TURN):
             batch.read(events[start : start + TURN], start)
             await asyncio.sleep(0)

@@ -1,8 +1,8 @@
-"""Bodies of usage events: many at once, each taken or refused by itself.
+"""Bodies of usage events, of requests and of a stream's messages: each event is taken or refused by itself.
 
 Laws: one event that cannot be read never spoils another; instants come out in UTC, and keys are printable; no two
 CloudEvents of different source or id share an id here. CloudEvents: https://github.com/cloudevents/spec, 1.0.2, JSON
-format and HTTP binding.
+format, HTTP binding and NATS binding.
 """
 
 import zlib
@@ -77,7 +77,7 @@ def parse_cloud_events(raw: bytes, media_type: str, headers: Mapping[str, str]) 
     nul = b"\\u0000" in raw
     if "ce-specversion" in headers and not media_type.startswith("application/cloudevents"):
         return [_binary(raw, media_type, headers, nul=nul)]
-    batch = raw.lstrip()[:1] == b"["
+    batch = _is_array(raw)
     match media_type:
         case "application/cloudevents-batch+json":
             parts = _parts(raw)
@@ -87,6 +87,28 @@ def parse_cloud_events(raw: bytes, media_type: str, headers: Mapping[str, str]) 
             detail = f"`{media_type}` is not supported; send `application/cloudevents+json` or `…-batch+json`"
             raise Refused("unsupported_media_type", detail)
     return [_cloud_event(part, nul=nul) for part in parts]
+
+
+def parse_message(raw: bytes, headers: Mapping[str, str]) -> Events:
+    """Read a message of a stream: an event of ours or a CloudEvent, or an array of them. One in binary mode has `ce-`
+    headers; else the event itself says which it is. Refused as `parse_cloud_events` is.
+    """
+    named = {name.lower(): value for name, value in headers.items()}
+    media_type = named.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type.startswith("application/cloudevents"):
+        return parse_cloud_events(raw, media_type, named)
+    if "ce-specversion" in named:
+        # The NATS binding says the data's type in an attribute, the one of HTTP in a header without a prefix.
+        return parse_cloud_events(raw, named.get("ce-datacontenttype", media_type).partition(";")[0].strip(), named)
+    if b'"specversion"' in raw:
+        nul = b"\\u0000" in raw
+        return [_either(part, nul=nul) for part in (_parts(raw) if _is_array(raw) else [msgspec.Raw(raw)])]
+    return parse_events(raw) if _is_array(raw) else [_event(msgspec.Raw(raw), nul=b"\\u0000" in raw)]
+
+
+def part_of(raw: bytes, index: int) -> bytes:
+    """The event at this place of a message that could be read."""
+    return bytes(_raws.decode(raw)[index]) if _is_array(raw) else raw
 
 
 def ledger_id(source: str, id: str) -> str:
@@ -102,6 +124,7 @@ _events = msgspec.json.Decoder(list[UsageEvent])
 _one = msgspec.json.Decoder(UsageEvent)
 _cloud = msgspec.json.Decoder(CloudEvent)
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
+_attributes = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _parts(raw: bytes) -> list[msgspec.Raw]:
@@ -124,6 +147,19 @@ def _event(part: msgspec.Raw, *, nul: bool) -> UsageEvent | Refusal:
         return Refusal("invalid_event", _in_our_words(str(error)))
     except RecursionError:
         return Refusal("invalid_event", "the properties are nested too deeply")
+
+
+def _either(part: msgspec.Raw, *, nul: bool) -> UsageEvent | Refusal:
+    """A CloudEvent says which version of the specification it follows; an event of ours has no such field."""
+    try:
+        is_cloud_event = "specversion" in _attributes.decode(part)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        is_cloud_event = False
+    return _cloud_event(part, nul=nul) if is_cloud_event else _event(part, nul=nul)
+
+
+def _is_array(raw: bytes) -> bool:
+    return raw.lstrip()[:1] == b"["
 
 
 def _checked(event: UsageEvent, *, nul: bool) -> UsageEvent | Refusal:
