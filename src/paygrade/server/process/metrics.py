@@ -123,6 +123,33 @@ class Sizes(Collector):
         yield sizes
 
 
+class IngestNumbers:
+    """What is taken from a stream of usage events, and what waits there."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._messages = Counter(
+            "paygrade_ingest_messages", "Messages taken from NATS, by what became of them.", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self._waiting = Gauge(
+            "paygrade_ingest_waiting", "Messages in NATS that are not acknowledged yet.", ["consumer"],
+            registry=registry,
+        )  # fmt: skip
+        self._lag = Gauge(
+            "paygrade_ingest_lag_seconds", "How long the first of them has been there.", ["consumer"],
+            registry=registry,
+        )  # fmt: skip
+
+    def note(self, outcome: str, count: int) -> None:
+        """So many messages became this."""
+        self._messages.labels(outcome=outcome).inc(count)
+
+    def note_backlog(self, consumer: str, messages: int, lag_s: float) -> None:
+        """So many messages wait, the first of them for so long."""
+        self._waiting.labels(consumer=consumer).set(messages)
+        self._lag.labels(consumer=consumer).set(lag_s)
+
+
 class DatabaseNumbers(Struct, frozen=True):
     """What was measured of the database: see `DATABASE` for what each is."""
 
@@ -222,19 +249,6 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
-        self.ingest_messages = Counter(
-            "paygrade_ingest_messages", "Messages taken from NATS, by what became of them.", ["outcome"],
-            registry=self.registry,
-        )  # fmt: skip
-        self.ingest_waiting = Gauge(
-            "paygrade_ingest_waiting", "Messages in NATS that are not acknowledged yet.", ["consumer"],
-            registry=self.registry,
-        )  # fmt: skip
-        self.ingest_lag = Gauge(
-            "paygrade_ingest_lag_seconds", "How long the first of them has been there.", ["consumer"],
-            registry=self.registry,
-        )  # fmt: skip
-
         self.webhook_tries = Counter(
             "paygrade_webhook_tries", "Tries to send a webhook, by what became of the delivery.", ["outcome"],
             registry=self.registry,
@@ -248,6 +262,7 @@ class Metrics:
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 3600), registry=self.registry,
         )  # fmt: skip
 
+        self.ingest = IngestNumbers(self.registry)
         self.logged_decisions = LoggedDecisions()
         self.registry.register(self.logged_decisions)
 
@@ -257,13 +272,6 @@ class Metrics:
     def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             self.usage_events.labels(outcome=outcome).inc(count)
-
-    def note_ingest(self, outcome: str, count: int) -> None:
-        self.ingest_messages.labels(outcome=outcome).inc(count)
-
-    def note_backlog(self, consumer: str, messages: int, lag_s: float) -> None:
-        self.ingest_waiting.labels(consumer=consumer).set(messages)
-        self.ingest_lag.labels(consumer=consumer).set(lag_s)
 
     def note_claim(self, queue: str, outcome: str) -> None:
         self.claims.labels(queue=queue, outcome=outcome).inc()

@@ -58,7 +58,8 @@ LANES = 3
 MESSAGES_MAX = 1000
 BYTES_MAX = 128 * 1024 * 1024
 """Of messages that one process holds."""
-FETCH_S = 5.0
+FETCH_S, GATHER_S = 5.0, 0.25
+"""How long to wait for a first message, and for those behind it, which other lanes may get."""
 LOOK_S = 5.0
 HOLD_S = 60.0
 PAUSE_MAX_S = 10.0
@@ -157,7 +158,7 @@ class Ingest:
                     its = await backlog(js, source)
                     # By the system's clock, which NATS goes by, whatever clock we follow.
                     age_s = (datetime.now(UTC) - its.since).total_seconds() if its.since is not None else 0.0
-                    self.metrics.note_backlog(source.consumer, its.messages, max(age_s, 0.0))
+                    self.metrics.ingest.note_backlog(source.consumer, its.messages, max(age_s, 0.0))
             await asyncio.sleep(LOOK_S)
 
 
@@ -175,14 +176,23 @@ class Lane:
         with failures_as_unavailable():
             asked = await self._js.pull_subscribe_bind(self._source.consumer, self._source.stream)
             while True:
-                try:
-                    messages = await asked.fetch(self._batch, timeout=FETCH_S)
-                except TimeoutError:  # nothing came
-                    continue
+                messages = await self._fetch(asked)
                 try:
                     await self._take(messages)
                 except Returned:
                     await self._until_saving_works()
+
+    async def _fetch(self, asked: "JetStreamContext.PullSubscription") -> list["Msg"]:
+        """What there is, at most a batch. Who asks for many at once may wait in vain for those that another lane got,
+        so that is asked for only once one is here and says that there are more."""
+        with suppress(TimeoutError):
+            messages = await asked.fetch(1, timeout=FETCH_S)
+            behind = messages[0].metadata.num_pending + asked.pending_msgs
+            if more := min(behind, self._batch - 1):
+                with suppress(TimeoutError):
+                    messages += await asked.fetch(more, timeout=GATHER_S)
+            return messages
+        return []
 
     async def _take(self, messages: Sequence["Msg"]) -> None:
         """Save what these messages say, and acknowledge each. Returned: some are given back."""
@@ -199,7 +209,7 @@ class Lane:
             for held in self._open.values():
                 with suppress(*FAILURES):
                     await held.message.nak()
-            self._all.metrics.note_ingest("returned", len(self._open))
+            self._all.metrics.ingest.note("returned", len(self._open))
             self._open.clear()
 
     @asynccontextmanager
@@ -302,12 +312,12 @@ class Lane:
     async def _acknowledge(self, held: Held, outcome: str) -> None:
         await held.message.ack()
         del self._open[held.message.reply]
-        self._all.metrics.note_ingest(outcome, 1)
+        self._all.metrics.ingest.note(outcome, 1)
 
     async def _return_later(self, held: Held) -> None:
         await held.message.nak(delay=REFUSED_AGAIN_S)
         del self._open[held.message.reply]
-        self._all.metrics.note_ingest("returned", 1)
+        self._all.metrics.ingest.note("returned", 1)
 
     async def _until_saving_works(self) -> None:
         """Wait for the database. Who has none takes no messages from those who have one."""
