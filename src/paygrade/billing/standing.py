@@ -81,14 +81,16 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
 
 
 def _paid(standing: Standing, catalog: Catalog, at: datetime) -> Standing:
-    """How it stands by what is left of its payment. One whose access ended for it is unpaid as far as its ladder goes:
-    what it had is suspended, and comes back with the money."""
+    """How it stands by what is left of its payment. One whose access ended for it is unpaid as far as its ladder goes,
+    and past due where it can be read: what it had is suspended, and comes back with the money."""
     outcome = outcome_of(standing.subscription.returned, catalog.policies.returned, at)
     if outcome is NOTHING:
         return standing
     if outcome.ended:
         last = ladder_of(standing.subscription, "unpaid", catalog)[-1]
         return replace(standing, state="unpaid", access=last.access, plan=last.plan, note=outcome.note)
+    if outcome.read_only:
+        standing = replace(standing, state="past_due", access="read")
     return replace(standing, until=soonest((standing.until, outcome.ends_at), at), note=outcome.note, outcome=outcome)
 
 

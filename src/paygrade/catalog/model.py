@@ -268,7 +268,7 @@ class Invitations(Struct, frozen=True):
 INVITATIONS = Invitations()
 """What holds where nobody says."""
 
-Consequence = Literal["ignore", "void_rest", "end_at_period_end", "end_now"]
+Consequence = Literal["ignore", "void_rest", "end_at_period_end", "read_only", "end_now"]
 """What becomes of what a payment bought when it goes back, from mild to strict."""
 
 
