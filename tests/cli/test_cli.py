@@ -168,7 +168,7 @@ def test_lint_names_every_mistake_with_its_line(alone: Shell) -> None:
     assert alone.run("catalog", "lint", code=1).splitlines() == [
         "paygrade.yaml:2:18: unknown word `x`; write `boolean`, `config`, `level` or `metered`",
         "paygrade.yaml:3:15: unknown key `y`; write `default`, `trial`, `description`, `stripe`, `prices`, "
-        "`quantity` or `entitlements`",
+        "`quantity`, `entitlements` or `policies`",
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from paygrade.providers.stripe import translate
 from paygrade.simulator.http.serve import running
 
 from .conftest import Simulated, client_of, instant, until
@@ -60,6 +61,8 @@ def test_a_failed_renewal_is_retried_eight_times_in_two_weeks_then_canceled(simu
     invoice = simulated.latest_invoice(subscription.id)
     assert (invoice.attempt_count, invoice.attempted, invoice.status) == (1, True, "open")
     assert invoice.next_payment_attempt == instant("2026-03-01T13:00")
+    told = translate.subscription(simulated.subscription(subscription.id).to_dict(), [invoice.to_dict()])
+    assert (told.attempts, told.next_attempt_at) == (1, datetime(2026, 3, 1, 13, tzinfo=UTC))
     simulated.advance("13d")
     assert simulated.status(subscription.id) == "past_due"
     assert simulated.latest_invoice(subscription.id).attempt_count == 8

@@ -113,6 +113,10 @@ def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> I
     if whole or (stored.status not in IN_ARREARS and said.status not in IN_ARREARS):
         yield from _field(said.id, "unpaid_since", stored.unpaid_since, said.unpaid_since)
         yield from _field(said.id, "paid_items", stored.paid_items, said.paid_items)
+    # The same of attempts, which are counted from this release on.
+    if whole and stored.attempts:
+        for field in ("attempts", "next_attempt_at"):
+            yield from _field(said.id, field, getattr(stored, field), getattr(said, field))
     if whole:
         yield from _field(said.id, "returned", stored.returned, said.returned)
         yield from _field(said.id, "credited", stored.credited, said.credited)

@@ -109,6 +109,10 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     credited: tuple[str, ...] = ()
     """Lines that were removed in its period and whose unused time was credited, by id; empty where the catalog draws no
     consequence from it."""
+    attempts: Annotated[int, Meta(ge=0, le=QUANTITY_MAX)] = 0
+    """Of one in arrears: how many times the provider has tried to collect what is owed."""
+    next_attempt_at: datetime | None = None
+    """When it tries again. None: it does not, or nobody knows when."""
 
 
 class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):

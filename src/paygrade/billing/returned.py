@@ -1,7 +1,8 @@
 """What follows for a subscription when the payment of its period goes back: by a refund, a dispute or a credit note.
 
 Laws: it follows from what went back and the policy alone, so a dispute that is won gives everything back; of several
-consequences the strictest holds; what went back of earlier periods has none, and the next payment begins anew.
+consequences all hold, so none leaves more than it does alone; what went back of earlier periods has none, and the next
+payment begins anew.
 """
 
 from collections.abc import Iterator
@@ -17,14 +18,15 @@ _STRICTNESS: tuple[Consequence, ...] = get_args(Consequence)
 
 
 class Outcome(Struct, frozen=True):
-    """Since when access has ended, or when it will; and of how much of the payment the units are void. `note` says
-    it to a person; empty: nothing follows."""
+    """Since when access has ended, or when it will; and of how much of the payment the units are void. `read_only`:
+    until then only reading and exporting is left. `note` says it to a person; empty: nothing follows."""
 
     ends_at: datetime | None = None
     ended: bool = False
     voided: int = 0
     paid: int = 1
     note: str = ""
+    read_only: bool = False
 
 
 NOTHING = Outcome()
@@ -43,11 +45,11 @@ def outcome_of(returned: ReturnedOfPeriod | None, policy: ReturnedPayment, at: d
     kinds = [(what, amount, said.full if whole else said.partial) for what, amount, said in _kinds(returned, policy)]
     strictest = max((said for _, _, said in kinds), key=_STRICTNESS.index)
     voided = min(sum(amount for _, amount, said in kinds if said == "void_rest"), returned.paid)
-    ends_at = returned.until if strictest == "end_at_period_end" else None
+    words = {said for _, _, said in kinds}
+    ends_at = returned.until if "end_at_period_end" in words and strictest != "end_now" else None
     ended = strictest == "end_now" or (ends_at is not None and at >= ends_at)
-    return Outcome(
-        None if ended else ends_at, ended, voided, returned.paid, _note(kinds, strictest, returned, ended=ended)
-    )
+    note = _note(kinds, "end_at_period_end" if ended and ends_at else strictest, returned, ends_at, ended=ended)
+    return Outcome(None if ended else ends_at, ended, voided, returned.paid, note, "read_only" in words and not ended)
 
 
 def units_of(units: int, counted: int, *, paid: int) -> int:
@@ -67,7 +69,12 @@ def _kinds(returned: ReturnedOfPeriod, policy: ReturnedPayment) -> Iterator[tupl
 
 
 def _note(
-    kinds: list[tuple[str, int, Consequence]], strictest: Consequence, returned: ReturnedOfPeriod, *, ended: bool
+    kinds: list[tuple[str, int, Consequence]],
+    strictest: Consequence,
+    returned: ReturnedOfPeriod,
+    ends_at: datetime | None,
+    *,
+    ended: bool,
 ) -> str:
     if strictest == "ignore":
         return ""
@@ -76,7 +83,10 @@ def _note(
     match strictest:
         case "void_rest":
             return f"{head}, so the units it paid for are void"
-        case "end_at_period_end" if not ended and returned.until is not None:
-            return f"{head}, so access ends {returned.until:%Y-%m-%d %H:%M} UTC unless a new period is paid"
+        case "end_at_period_end" if not ended and ends_at is not None:
+            return f"{head}, so access ends {ends_at:%Y-%m-%d %H:%M} UTC unless a new period is paid"
+        case "read_only":
+            then = f" until access ends {ends_at:%Y-%m-%d %H:%M} UTC" if ends_at is not None else ""
+            return f"{head}, so only reading and exporting is left{then}"
         case _:
             return f"{head}, so access has ended"

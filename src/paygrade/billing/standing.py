@@ -15,9 +15,13 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Subscription
 from paygrade.billing.returned import NOTHING, Outcome, outcome_of
+from paygrade.billing.understanding import key_of
 from paygrade.catalog.model import Catalog, Ladder, Step
 from paygrade.values.periods import soonest
 from paygrade.values.states import TERMINAL, State
+
+LadderName = Literal["past_due", "unpaid", "paused"]
+"""A status that has a ladder, and the policy that says it."""
 
 
 class Standing(Struct, frozen=True):
@@ -67,10 +71,9 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
         case "incomplete" | "canceled" | "expired":
             return Standing(subscription, status, "none", until=until if status == "incomplete" else None)
         case "past_due" | "unpaid" | "paused":
-            policies = catalog.policies
-            ladder = {"past_due": policies.past_due, "unpaid": policies.unpaid, "paused": policies.paused}[status]
             if status != "paused" and subscription.paid_items is not None:
                 subscription = replace(subscription, items=subscription.paid_items)
+            ladder = ladder_of(subscription, status, catalog)
             anchor = subscription.unpaid_since or subscription.anchor_at
             step, step_ends_at = rung(ladder, anchor, at)
             state: State = "grace" if status == "past_due" and step.access == "full" else status
@@ -80,15 +83,31 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
 
 
 def _paid(standing: Standing, catalog: Catalog, at: datetime) -> Standing:
-    """How it stands by what is left of its payment. One whose access ended for it is unpaid as far as its ladder goes:
-    what it had is suspended, and comes back with the money."""
+    """How it stands by what is left of its payment. One whose access ended for it is unpaid as far as its ladder goes,
+    and past due where it can be read: what it had is suspended, and comes back with the money."""
     outcome = outcome_of(standing.subscription.returned, catalog.policies.returned, at)
     if outcome is NOTHING:
         return standing
     if outcome.ended:
-        last = catalog.policies.unpaid[-1]
+        last = ladder_of(standing.subscription, "unpaid", catalog)[-1]
         return replace(standing, state="unpaid", access=last.access, plan=last.plan, note=outcome.note)
+    if outcome.read_only:
+        standing = replace(standing, state="past_due", access="read")
     return replace(standing, until=soonest((standing.until, outcome.ends_at), at), note=outcome.note, outcome=outcome)
+
+
+def ladder_of(subscription: Subscription, status: LadderName, catalog: Catalog) -> Ladder:
+    """The ladder of the highest plan that the items buy, of those on sale, where it has one of its own, else the
+    catalog's."""
+    plans = (
+        catalog.plans.get(key)
+        for item in subscription.items
+        if item.quantity > 0 and (key := key_of(catalog, item)) is not None
+    )
+    highest = max((plan for plan in plans if plan is not None), key=lambda plan: plan.rank, default=None)
+    own: Ladder | None = getattr(highest.ladders, status) if highest is not None else None
+    ladder: Ladder = own or getattr(catalog.policies, status)
+    return ladder
 
 
 class Rung(Struct, frozen=True):
@@ -105,8 +124,9 @@ def rungs(standing: Standing, catalog: Catalog) -> tuple[Rung, ...]:
     """The whole ladder that a subscription in arrears or paused is on; empty: it is on none."""
     if standing.step is None:
         return ()
-    policies, subscription = catalog.policies, standing.subscription
-    ladder = {"unpaid": policies.unpaid, "paused": policies.paused}.get(standing.state, policies.past_due)
+    subscription = standing.subscription
+    status = standing.state if standing.state in ("unpaid", "paused") else "past_due"
+    ladder = ladder_of(subscription, status, catalog)
     anchor, found = subscription.unpaid_since or subscription.anchor_at, list[Rung]()
     for step in ladder:
         until = None if step.until is None else anchor + step.until

@@ -12,7 +12,7 @@ from msgspec import Struct
 from paygrade.catalog.features import CREDIT, FEATURE
 from paygrade.catalog.model import AddOn, Catalog, Plan
 from paygrade.catalog.parse import ADD_ON, DOCUMENT, PLAN
-from paygrade.catalog.policies import POLICIES
+from paygrade.catalog.policies import LADDERS, POLICIES
 from paygrade.catalog.prices import PRICE
 from paygrade.catalog.shapes import Record
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS
@@ -73,8 +73,12 @@ def _lines(catalog: Catalog) -> dict[str, str]:
     for place, sold in (("/plans", catalog.plans), ("/add_ons", catalog.add_ons)):
         for key, item in sold.items():
             head = _head(item)
+            head.pop("policies", None)
             lines[f"{place}/{key}"] = f"{item.ref} {flow(head)}" if head else item.ref
-            for below, texts in (("prices", _prices(item)), ("entitlements", _terms(item, catalog))):
+            ladders = LADDERS.write(item.ladders) if isinstance(item, Plan) else {}
+            for below, texts in (
+                ("prices", _prices(item)), ("entitlements", _terms(item, catalog)), ("policies", ladders)
+            ):  # fmt: skip
                 lines |= {f"{place}/{key}/{below}/{name}": flow(text) for name, text in texts.items()}
     policies = POLICIES.write(catalog.policies)
     lines |= {f"/policies/{name}": flow(policy) for name, policy in policies.items() if name != "top_up"}

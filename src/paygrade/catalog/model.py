@@ -124,8 +124,38 @@ class Quantities(Struct, frozen=True, omit_defaults=True):
         return most if self.step == 1 else f"{most}, in steps of {self.step}"
 
 
+LadderAccess = Literal["full", "read", "none"]
+LADDER_ACCESS: tuple[LadderAccess, ...] = get_args(LadderAccess)
+"""From wide to narrow: a ladder only ever goes on to the right."""
+
+
+class Step(Struct, frozen=True):
+    """A rung of an access ladder. It lasts until `until` after the anchor (None: for good).
+
+    `access` is what is left of the subscription's own plans. `plan` set (access is "none" then): the subscription
+    counts as that plan instead.
+    """
+
+    until: timedelta | None
+    access: LadderAccess
+    plan: str | None = None
+
+
+Ladder = tuple[Step, ...]
+"""Steps in order; the last one has `until` None."""
+
+
+class Ladders(Struct, frozen=True, omit_defaults=True):
+    """The access ladders that a plan has of its own. None: the catalog's count for it, too."""
+
+    past_due: Ladder | None = None
+    unpaid: Ladder | None = None
+    paused: Ladder | None = None
+
+
 class Plan(Struct, frozen=True):
-    """A plan at one version. `rank` is its place in the document: later is higher."""
+    """A plan at one version. `rank` is its place in the document: later is higher. `ladders` are no part of the
+    version: those of the plan as it is sold today count for all who have it."""
 
     key: str
     version: int
@@ -137,6 +167,7 @@ class Plan(Struct, frozen=True):
     stripe_product: str | None = None
     description: str = ""
     quantities: Quantities | None = None
+    ladders: Ladders = Ladders()
 
     @property
     def ref(self) -> str:
@@ -157,27 +188,6 @@ class AddOn(Struct, frozen=True):
     @property
     def ref(self) -> str:
         return f"{self.key}@{self.version}"
-
-
-LadderAccess = Literal["full", "read", "none"]
-LADDER_ACCESS: tuple[LadderAccess, ...] = get_args(LadderAccess)
-"""From wide to narrow: a ladder only ever goes on to the right."""
-
-
-class Step(Struct, frozen=True):
-    """A rung of an access ladder. It lasts until `until` after the anchor (None: for good).
-
-    `access` is what is left of the subscription's own plans. `plan` set (access is "none" then): the subscription
-    counts as that plan instead.
-    """
-
-    until: timedelta | None
-    access: LadderAccess
-    plan: str | None = None
-
-
-Ladder = tuple[Step, ...]
-"""Steps in order; the last one has `until` None."""
 
 
 Direction = Literal["upgrade", "downgrade", "lateral"]
@@ -258,7 +268,7 @@ class Invitations(Struct, frozen=True):
 INVITATIONS = Invitations()
 """What holds where nobody says."""
 
-Consequence = Literal["ignore", "void_rest", "end_at_period_end", "end_now"]
+Consequence = Literal["ignore", "void_rest", "end_at_period_end", "read_only", "end_now"]
 """What becomes of what a payment bought when it goes back, from mild to strict."""
 
 

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from paygrade.catalog.budgets import with_budgets
 from paygrade.catalog.features import CREDIT, FEATURE
 from paygrade.catalog.limits import QUANTITIES, refuse_lost_levels
-from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, versions_of
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Ladders, Plan, versions_of
 from paygrade.catalog.offers import Credit, Feature, LevelFeature, MeteredFeature
-from paygrade.catalog.policies import COUNTED, POLICIES, policies_of
+from paygrade.catalog.policies import COUNTED, LADDERS, POLICIES, policies_of, refuse_climbing
 from paygrade.catalog.prices import PRICE, refuse_unknown_usage
 from paygrade.catalog.reader import Mistakes, Node
 from paygrade.catalog.shapes import (
@@ -34,6 +34,7 @@ from paygrade.catalog.shapes import (
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS, SOLD
 from paygrade.catalog.windows import ZONE, Window
 from paygrade.values.errors import Location
+from paygrade.values.text import is_key
 
 _PlanOrAddOn = TypeVar("_PlanOrAddOn", Plan, AddOn)
 
@@ -53,6 +54,7 @@ def _is_sound(node: Node, plan: Plan) -> None:
     if plan.key == "none":
         node.wrong("a plan can't be called `none`: in ladders it means no plan")
     _prices_are_of_usage(node, plan)
+    refuse_climbing(node, plan.key, plan.ladders)
     refuse_lost_levels(plan, node, [k for k, its in node.defined(SOLD).items() if isinstance(its, LevelFeature)])
 
 
@@ -70,6 +72,7 @@ PLAN = Record(
         "trial": Group({"days": need("14", POSITIVE, of="trial_days")}),
         **_SOLD,
         "entitlements": may(PLAN_TERMS, of="terms"),
+        "policies": may(LADDERS, "The plan's own access ladders, in place of the catalog's.", of="ladders"),
     },
     given={"version": 1, "rank": 0},
     keyed=True,
@@ -140,6 +143,9 @@ def parse(
     mistakes.defined[SOLD] = {**credits, **known}
     counted = {key: its for key, its in features.items() if isinstance(its, LevelFeature | MeteredFeature)}
     mistakes.defined[COUNTED] = {**counted, **credits}
+    # A plan's own ladder may end in a plan that is yet to be read.
+    named = root.raw("plans")
+    mistakes.defined["plan"] = {key: None for key in named if is_key(key)} if isinstance(named, Mapping) else {}
     plans = {
         key: with_budgets(replace(plan, rank=rank), root.at("plans", key), mistakes.defined[SOLD])
         for rank, (key, plan) in enumerate(section("plans").items())
@@ -242,9 +248,10 @@ def _with_version(item: _PlanOrAddOn, previous: Catalog | None) -> _PlanOrAddOn:
 
 
 def _content(item: Plan | AddOn) -> Plan | AddOn:
-    """What a customer gets and pays. Its place among the plans and the note for people are not part of it."""
+    """What a customer gets and pays. Its place among the plans, the note for people and what becomes of it in arrears
+    are not part of it."""
     if isinstance(item, Plan):
-        return replace(item, version=0, rank=0, default=False, description="")
+        return replace(item, version=0, rank=0, default=False, description="", ladders=Ladders())
     return replace(item, version=0, description="")
 
 

@@ -19,6 +19,7 @@ from paygrade.catalog.model import (
     Invitations,
     Ladder,
     LadderAccess,
+    Ladders,
     OverLimit,
     PlanChangeRule,
     Policies,
@@ -53,6 +54,8 @@ from paygrade.values.periods import Every
 
 _LADDER_MAX = timedelta(days=3650)
 """Far beyond any dunning, and near enough that adding it to an invoice's date stays within the calendar."""
+_STEPS_MAX = 50
+"""More than anybody can explain to a customer; with it a plan's ladders are answered at once."""
 
 _PLAN_CHANGE_DEFAULT = (
     PlanChangeRule(direction="upgrade", when="now", proration="charge_now"),
@@ -103,6 +106,8 @@ class _Ladder(Shape[Ladder], frozen=True):
                     step.wrong("`then` lasts for good; make it the last step")
             else:
                 steps.append(self._dated(step, steps[-1] if steps and steps[-1].until else None))
+        if len(steps) > _STEPS_MAX:
+            node.wrong(f"a ladder has at most {_STEPS_MAX} steps; remove some")
         if isinstance(node.value, list | tuple) and (not steps or steps[-1].until is not None):
             node.wrong("the last step must say which access is left; end with `{ then: none }` or `then` and a plan")
         return tuple(steps)
@@ -136,6 +141,7 @@ class _Ladder(Shape[Ladder], frozen=True):
         return {
             "type": "array",
             "minItems": 1,
+            "maxItems": _STEPS_MAX,
             "items": {"anyOf": [_STEP.schema(), _LAST.schema()]},
             "contains": {"required": ["then"]},
             "maxContains": 1,
@@ -299,12 +305,21 @@ _INVITATIONS = Record(
 )
 
 _DATED = "Steps from the date of the oldest unpaid invoice; the last one says which access is left."
+_LADDERS: dict[str, Field] = {
+    "past_due": may(_Ladder(), _DATED),
+    "unpaid": may(_Ladder(), _DATED),
+    "paused": may(_Ladder(dated=False), "Stripe gives a pause no date, so there are no dated steps."),
+}
+_OF_THE_CATALOG = ("plan_change", "top_up", "checkout", "returned_payment", "invitations", "removed_items")
+LADDERS = Record(
+    Ladders,
+    _LADDERS,
+    hints={key: f"`{key}` is the same for all plans; move it to the catalog's `policies`" for key in _OF_THE_CATALOG},
+)
 POLICIES: Record[Any] = Record(
     dict[str, Any],
     {
-        "past_due": may(_Ladder(), _DATED),
-        "unpaid": may(_Ladder(), _DATED),
-        "paused": may(_Ladder(dated=False), "Stripe gives a pause no date, so there are no dated steps."),
+        **_LADDERS,
         "plan_change": may(_Rules(_RULE), "The first rule that matches wins; the last one matches every change."),
         "top_up": may(Keyed(_TOP_UP, "credit"), "By credit: buy more when few are left.", of="top_ups"),
         "checkout": may(_CHECKOUT, "What a checkout may offer to who buys for the first time."),
@@ -323,6 +338,18 @@ POLICIES: Record[Any] = Record(
         "removed_items": "now",
     },
 )
+
+
+def refuse_climbing(node: Node, plan: str, ladders: Ladders) -> None:
+    """A plan's own ladder ends in a plan below it, or in none: what it narrows it must not open again."""
+    plans = list(node.defined("plan"))
+    for said in LADDERS.fields:
+        ladder: Ladder = getattr(ladders, said) or ()
+        then = ladder[-1].plan if ladder else None
+        if then in plans[plans.index(plan) :]:
+            node.at("policies", said).wrong(
+                f"a ladder only narrows: `{plan}` can't end as `{then}`; write `then` with a plan further up, or `none`"
+            )
 
 
 def policies_of(said: Mapping[str, Any], default_plan: str | None) -> Policies:

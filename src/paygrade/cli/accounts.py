@@ -90,6 +90,10 @@ def show(account: str, as_json: bool) -> None:
     ):
         if value:
             say(f"{label}: {value}")
+    for its in found["subscriptions"]:
+        if its.get("next_attempt_at"):
+            tried = f"tried {its['attempts']} times" if its["attempts"] != 1 else "tried once"
+            say(f"payment of {its['id']}: {tried}, tried again {instant(its['next_attempt_at'])}", style="yellow")
     for finding in found["findings"]:
         say(f"needs attention: {finding['subject']}: {finding['detail']}", style="yellow")
     say()

@@ -1,15 +1,17 @@
 """What follows from a payment that went back: by the policy alone, and undone with it."""
 
+from datetime import timedelta
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from paygrade.billing.facts import ReturnedOfPeriod
 from paygrade.billing.returned import NOTHING, outcome_of, units_of
 from paygrade.billing.standing import standing_at
+from paygrade.catalog.model import LADDER_ACCESS as ACCESS
 from paygrade.catalog.model import Consequence, Consequences, ReturnedPayment
 from paygrade.entitlements.derive import derive
 from support.samples import CATALOG, T0, account_with, instants, item, returned, subscription
@@ -88,3 +90,35 @@ def test_access_that_ended_for_its_payment_stands_as_unpaid(
 ) -> None:
     standing = standing_at(replace(subscription(), returned=went), CATALOG, T0)
     assert (standing.state, standing.plan) == (state, plan)
+
+
+def test_what_two_returns_take_is_taken_both_whatever_their_order() -> None:
+    policy = ReturnedPayment(
+        refund=Consequences(partial="end_at_period_end"), dispute=Consequences(partial="read_only")
+    )
+    went = ReturnedOfPeriod(refunded=10, disputed=10, paid=100, until=T0 + timedelta(days=3))
+    open, over = (outcome_of(went, policy, T0 + timedelta(days=days)) for days in (0, 3))
+    assert (open.read_only, open.ends_at, open.ended) == (True, went.until, False)
+    assert open.note == (
+        "the payment for this period was partly disputed, so only reading and exporting is left until access ends "
+        "2026-03-13 12:00 UTC"
+    )
+    assert (over.read_only, over.ends_at, over.ended) == (False, None, True)
+    assert over.note == "the payment for this period was partly refunded, so access has ended"
+    now = replace(policy, dispute=Consequences(partial="end_now"))
+    assert outcome_of(went, now, T0).ended
+
+
+@settings(max_examples=30)
+@given(returned, policies, instants)
+def test_the_standing_is_never_wider_than_what_any_single_word_leaves(
+    went: ReturnedOfPeriod, policy: ReturnedPayment, at: object
+) -> None:
+    bought = replace(subscription(item("pro")), returned=went)
+    of_all = standing_at(bought, replace(CATALOG, policies=replace(CATALOG.policies, returned=policy)), at)  # type: ignore[arg-type]  # drawn from typed strategies
+    for kind in ("refund", "dispute", "dispute_lost", "credit_note"):
+        said = getattr(policy, kind) or policy.dispute
+        alone = replace(ReturnedPayment(dispute_lost=Consequences()), **{kind: said})
+        catalog = replace(CATALOG, policies=replace(CATALOG.policies, returned=alone))
+        one = standing_at(bought, catalog, at)  # type: ignore[arg-type]
+        assert ACCESS.index(of_all.access) >= ACCESS.index(one.access)

@@ -54,6 +54,17 @@ def test_what_is_owed_no_more_begins_no_arrears(status: str) -> None:
     assert read(dated(JAN, status=status), dated(FEB)).unpaid_since == at(FEB)
 
 
+def test_the_attempt_to_come_is_that_of_the_invoice_that_is_tried_next() -> None:
+    first, second = dated(JAN, attempt_count=8, next_payment_attempt=None), dated(FEB, attempt_count=2)
+    told = read(first, second | {"next_payment_attempt": FEB + 5 * DAY})
+    assert (told.attempts, told.next_attempt_at) == (2, at(FEB + 5 * DAY))
+    # Sent by email, given up, or of a version that does not say: nobody knows of any more.
+    given_up = read(first, second)
+    assert (given_up.attempts, given_up.next_attempt_at) == (2, None)
+    paid = translate.subscription(endive(status="active"), [first])
+    assert (paid.attempts, paid.next_attempt_at) == (0, None)
+
+
 def test_an_invoice_that_was_paid_between_two_requests_is_paid() -> None:
     assert read(dated(JAN), dated(FEB), dated(JAN, status="paid")).unpaid_since == at(FEB)
 

@@ -92,6 +92,7 @@ DESIGNED = {
     ("get", "/v1/catalog/versions/{version}"),
     ("get", "/v1/catalog/plans"),
     ("get", "/v1/catalog/plans/{plan}/accounts"),
+    ("get", "/v1/catalog/plans/{plan}/ladder"),
     ("post", "/v1/catalog/migrations"),
     ("get", "/v1/catalog/migrations"),
     ("get", "/v1/catalog/migrations/{migration}"),

@@ -195,3 +195,37 @@ catalog no_free_plan
   provider: acme's card starts failing
 2026-04-15T01:00Z
   acme editor, reports, seats: denied unpaid, state unpaid
+
+
+story a plan with a ladder of its own keeps access longer than the others, and ends as a plan below it
+catalog:
+  version: 1
+  features:
+    editor: { kind: boolean }
+    calls: { kind: metered }
+  plans:
+    free: { default: true, entitlements: { calls: { limit: 10, every: month } } }
+    pro:
+      prices: { monthly: { amount: 900, currency: usd, interval: month, stripe: pro_monthly } }
+      entitlements: { editor: true, calls: { limit: 100, every: month } }
+    team:
+      prices: { monthly: { amount: 9900, currency: usd, interval: month, stripe: team_monthly } }
+      entitlements: { editor: true, calls: { limit: 1000, every: month } }
+      policies: { past_due: [{ for: 30d, access: full }, { then: pro }] }
+
+2026-03-01T00:00Z
+  provider: dunning ends in past_due
+  provider: acme signs up with a good card
+  provider: globex signs up with a good card
+  provider: acme subscribes to team_monthly
+  provider: globex subscribes to pro_monthly
+  provider: acme's card starts failing
+  provider: globex's card starts failing
+2026-04-08T01:00Z
+  acme editor: allowed grace, state grace, plan team
+  globex editor: denied past_due, state past_due
+2026-05-01T00:59:59Z
+  acme calls: allowed grace, limit 1000
++1s
+  acme editor: allowed plan, plan pro, state past_due
+  acme calls: allowed plan, plan pro, limit 100

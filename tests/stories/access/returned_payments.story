@@ -67,6 +67,48 @@ catalog returned
   acme seats: allowed plan, limit 5, used 2
 
 
+story while a dispute is open only reading is left, and one that is won gives everything back
+catalog:
+  version: 1
+  features:
+    exports:  { kind: boolean, access: export }
+    calls:    { kind: metered }
+    once:     { kind: metered }
+    seats:    { kind: level, unit: seat }
+    projects: { kind: level }
+  credits:
+    coins: { unit: coin }
+  plans:
+    free:
+      default: true
+      entitlements: { calls: { limit: 10, every: month }, seats: 1 }
+    pro:
+      prices: { monthly: { amount: 9900, currency: usd, interval: month, stripe: pro_monthly } }
+      entitlements:
+        exports:  true
+        calls:    { limit: 100, every: month }
+        once:     { limit: 3, every: lifetime }
+        seats:    5
+        projects: 5
+        coins:    { grant: 50, every: month }
+  policies:
+    unpaid: [{ then: free }]
+    returned_payment:
+      refund: { full: end_now, partial: void_rest }
+      dispute: read_only
+      dispute_lost: end_at_period_end
+      credit_note: { full: end_now, partial: void_rest }
+
+2026-03-01T00:00Z
+  provider: acme signs up with a card whose payments are disputed
+  provider: acme subscribes to pro_monthly
+2026-03-02T00:00Z
+  acme exports: allowed grace, state past_due, because "the payment for this period was disputed, so only reading and exporting is left"
+  acme calls, projects, coins: denied past_due, plan pro, state past_due
+  provider: acme's dispute is won
+  acme exports, calls, projects, coins: allowed plan, state active
+
+
 story a credit note to the balance voids its part, and one that refunds counts once
 catalog returned
 

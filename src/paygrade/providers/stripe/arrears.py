@@ -37,6 +37,15 @@ class Arrears:
         known = [date for date in map(_invoice_at, self._open) if date is not None]
         return min(known or [item.period_from_at for item in items if item.period_from_at is not None], default=None)
 
+    def next_attempt(self) -> tuple[int, datetime | None]:
+        """How many times the invoice that is tried next was tried, and when that is (None: none is tried again); where
+        none is, of the newest that is open."""
+        tried = [(invoice.instant("next_payment_attempt"), invoice.integer("attempt_count") or 0)
+                 for invoice in self._open]  # fmt: skip
+        to_come = min((pair for pair in tried if pair[0] is not None), default=None)
+        at, attempts = to_come or (tried[-1] if tried else (None, 0))
+        return attempts, at
+
     def paid_items(self, items: tuple[Item, ...]) -> tuple[Item, ...] | None:
         """What was paid for last, where an open invoice is of a change to something dearer; None: these items."""
         lines = [(invoice, line) for invoice in self._open for line in invoice.listed("lines")]

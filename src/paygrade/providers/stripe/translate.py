@@ -98,6 +98,7 @@ def subscription(payload: Json, invoices: Sequence[Json] = (), *, customer: Json
     trial_ends_at, ended_at = source.instant("trial_end"), source.instant("ended_at")
     live = status not in TERMINAL
     owed = Arrears(source, invoices) if status in ("past_due", "unpaid") else None
+    attempts, next_attempt_at = owed.next_attempt() if owed is not None else (0, None)
     payer = Payload(customer, "customer") if customer is not None else source.expanded("customer")
     return facts.Subscription(
         id=source.required_text("id"),
@@ -115,6 +116,8 @@ def subscription(payload: Json, invoices: Sequence[Json] = (), *, customer: Json
         schedule=source.id_of("schedule"),
         next=_next(source.expanded("schedule"), items) if live else (),
         paid_items=owed.paid_items(items) if owed is not None else None,
+        attempts=attempts,
+        next_attempt_at=next_attempt_at,
         started_at=source.instant("start_date") or source.instant("start") or source.instant("created"),
     )
 

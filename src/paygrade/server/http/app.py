@@ -174,6 +174,7 @@ KEYED = [
     catalogs.get_catalog_version,
     catalogs.count_versions,
     catalogs.list_version_holders,
+    catalogs.get_plan_ladder,
     migrations.start_migration,
     migrations.list_migrations,
     migrations.get_migration,

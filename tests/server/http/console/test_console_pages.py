@@ -47,7 +47,8 @@ def _fill(api: Api) -> None:
 
     account("acme", "Acme <b>& Co</b>", status="active")
     account("wonka", "Wonka", status="past_due", unpaid_since=(now - 3 * DAY).isoformat())
-    account("oscorp", "Oscorp", status="past_due", unpaid_since=(now - 10 * DAY).isoformat())
+    tried: dict[str, Any] = {"attempts": 3, "next_attempt_at": (now + 2 * DAY).isoformat()}
+    account("oscorp", "Oscorp", status="past_due", unpaid_since=(now - 10 * DAY).isoformat(), **tried)
     account("pied", "Pied Piper", status="trialing", trial_ends_at=(now + 2 * DAY).isoformat(), after_trial="canceled")
     account("hooli", "Hooli", status="active", plan="gold")
     account("free", "=Free")
@@ -179,6 +180,13 @@ def test_a_ladder_shows_where_somebody_stands_and_what_comes(admin: Browser) -> 
     assert [step.get("aria-current") for step in steps] == ["step", "", ""]
     assert "to-come" in steps[2].classes
     assert 40 < float(steps[0].one("rect", class_="now")["x"].rstrip("%")) < 46
+
+
+def test_arrears_show_when_the_payment_is_tried_again(admin: Browser, api: Api) -> None:
+    told = admin.page("/console/accounts/oscorp").text
+    assert "Payment is tried again, after 3 attempts" in told
+    (bought,) = api.ok("GET", "/v1/accounts/oscorp/summary")["subscriptions"]
+    assert bought["next_attempt_at"] > datetime.now(UTC).isoformat()
 
 
 def test_why_it_was_denied_is_a_sentence_with_its_trace(admin: Browser) -> None:

@@ -110,7 +110,10 @@ def _see_the_table(browsers: Browsers) -> None:
     page = viewer.page("/console/plans")
     assert "1 on 1, kept" in page.text
     assert not page.every("a", href="/console/plans/draft")
-    assert "acme" in viewer.page("/console/plans/pro/accounts?version=1").one("table").text
+    page = viewer.page("/console/plans/pro/accounts?version=1")
+    holders, left = page.every("table")
+    assert "acme" in holders.text
+    assert "After 7 days" in left.text
     assert "Nobody here" in viewer.page("/console/plans/pro/accounts?version=2").text
     viewer.page("/console/plans/nothing/accounts", 404)
     viewer.page("/console/plans?version=99", 404)

@@ -3,16 +3,19 @@
 import gzip
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from paygrade.server.http.portal.elements import module
-from paygrade.server.http.portal.showing import markup
+from paygrade.server.http.portal.showing import markup, notices
 from paygrade.server.http.portal.style import colours
 from paygrade.server.http.portal.wording import Words, languages, spoken
+from paygrade.server.operations.own_pages.summary import AccountSummary, BoughtPlan
 from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings, read_portal_settings
 from paygrade.server.process.settings import Settings
 from paygrade.values.errors import Refused
@@ -172,3 +175,20 @@ def test_a_deployment_says_what_its_pages_look_like_and_offer(postgres_url: str,
         # What goes wrong is said in the browser's language, among those that are spoken.
         ended = browser.get("/portal/portal_x", headers={"accept-language": "fr, de;q=0.5"})
         assert "Dieser Link ist abgelaufen" in ended.text
+
+
+def test_a_payment_that_is_overdue_is_said_with_when_it_is_tried_again() -> None:
+    again = datetime(2026, 3, 4, 13, tzinfo=UTC)
+    late = BoughtPlan(
+        "sub_1", "pro@1", "past_due", (), None, None, None, again - timedelta(days=9), "read", None, again
+    )
+    for its, told in (
+        (late, "A payment is overdue. Until it is paid, you can read and export. We try the payment again on 4 March."),
+        (replace(late, next_attempt_at=None), "A payment is overdue. Until it is paid, you can read and export."),
+    ):
+        summary = AccountSummary(
+            account="acme", version="1.1", as_of=again, plan="pro@1", subscriptions=(its,), features=(), seats=None,
+            change=None,
+        )  # fmt: skip
+        (notice,) = notices(Words("en", languages()["en"], again), summary, None)
+        assert re.sub("<[^>]*>", "", str(notice.text)) == told

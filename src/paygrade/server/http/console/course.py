@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from paygrade.billing.facts import Subscription
-from paygrade.server.http.console.wording import state_tone, state_words
+from paygrade.server.http.console.wording import plural, state_tone, state_words
 from paygrade.server.operations.portrait import Portrait, Stance
 
 
@@ -79,6 +79,8 @@ def _stages(its: Subscription, state: str, at: datetime) -> Iterator[Stage]:
         follows = state_words(its.after_trial).lower()
         yield from stage(its.trial_ends_at, "Trial ended", f"Trial ends; then {follows}", state_tone(its.after_trial))
     yield from stage(its.unpaid_since, "An invoice was not paid", "An invoice is due", "stop")
+    tried = f"Payment is tried again, after {plural(its.attempts, 'attempt')}"
+    yield from stage(its.next_attempt_at, "Payment was to be tried again", tried, "wait")
     for phase in its.next:
         bought = ", ".join(item.plan or item.lookup_key or item.price or item.id for item in phase.items)
         yield from stage(phase.from_at, f"Changed to {bought}", f"Changes to {bought}", "act")

@@ -152,6 +152,14 @@ def notices(words: Words, summary: AccountSummary, pay_url: str | None) -> list[
 
 
 def _overdue(words: Words, its: BoughtPlan) -> Markup | str:
+    """What is left of access, and when the payment is tried again."""
+    left = _left(words, its)
+    if its.next_attempt_at is None:
+        return left
+    return Markup("{} {}").format(left, markup(words, "banner.retry", date=words.date(its.next_attempt_at)))
+
+
+def _left(words: Words, its: BoughtPlan) -> Markup | str:
     if its.access == "full" and its.access_until is not None:
         return markup(words, "banner.grace", date=words.date(its.access_until))
     return words.say("banner.read" if its.access == "read" else "banner.overdue")

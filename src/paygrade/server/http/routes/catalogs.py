@@ -8,6 +8,7 @@ from litestar.params import FromPath, QueryParameter
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.documents.catalog_file import Document
 from paygrade.documents.yaml import read_json, read_yaml
+from paygrade.entitlements.ladders import PlanLadder
 from paygrade.server.http.bodies import invalid, read_flag, read_instant
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -105,6 +106,11 @@ async def list_version_holders(
     return await versions.version_holders(
         context.store, key=plan, version=version, after=after, limit=limit, at=context.clock.now()
     )
+
+
+@get("/v1/catalog/plans/{plan:str}/ladder", opt=describe("catalog", catalogs.plan_ladder, scope="catalog:read"))
+async def get_plan_ladder(plan: FromPath[str], context: InContext) -> PlanLadder:
+    return await catalogs.plan_ladder(context.store, plan=plan)
 
 
 def _existing(text: str | None, at: str | None) -> Grandfathering:

@@ -329,6 +329,7 @@ def _parts(subscription: Subscription) -> tuple[str, dict[str, str], str]:
         "ends": subscription.ends_at if subscription.ended_at is None else None,
         "ended": subscription.ended_at,
         "unpaid since": subscription.unpaid_since,
+        "payment tried again": subscription.next_attempt_at,
     }
     planned = "".join(f", then {', '.join(map(_item, phase.items))} from {phase.from_at:%Y-%m-%d %H:%M}"
                       for phase in subscription.next)  # fmt: skip

@@ -19,12 +19,13 @@ from paygrade.catalog.grandfathering import FOLLOW, Grandfathering, succeed, sup
 from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.catalog.parse import parse
 from paygrade.decisions.diff import Effect, effects, today
+from paygrade.entitlements.ladders import PlanLadder, ladder_table
 from paygrade.entitlements.sources import offers, versions_had
 from paygrade.server.operations.audit.note import note
 from paygrade.updates.log import News
 from paygrade.updates.types import CatalogUpdate
 from paygrade.values.errors import Location, Refused
-from paygrade.values.text import PAGE_MAX
+from paygrade.values.text import PAGE_MAX, one_of
 
 if TYPE_CHECKING:
     from paygrade.postgres.catalogs import SavedCatalog
@@ -203,6 +204,20 @@ async def sold(store: "Store", *, version: int | None = None) -> tuple[Catalog, 
     if version is not None:
         raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
     return NO_CATALOG, None
+
+
+async def plan_ladder(store: "Store", *, plan: str) -> PlanLadder:
+    """Retrieve a plan's access ladder.
+
+    What each state of a subscription leaves of the plan in the version in force, step by step: the access classes that
+    are open, for how long, and which plan counts instead. Refused `unknown_plan`, for a plan that is sold no more, too.
+    """
+    async with store.reading() as tx:
+        catalog = await tx.catalogs.in_force()
+    if plan not in catalog.plans:
+        names = f"; the catalog has {one_of(tuple(catalog.plans))}" if catalog.plans else ""
+        raise Refused("unknown_plan", f"there is no plan `{plan}` on sale{names}")
+    return ladder_table(catalog, catalog.plans[plan])
 
 
 async def catalog_versions(store: "Store", *, before: int | None = None, limit: int = PAGE_MAX) -> CatalogVersions:

@@ -44,7 +44,8 @@ class BoughtItem(Struct, frozen=True):
 
 class BoughtPlan(Struct, frozen=True):
     """A subscription. `renews_at`: the end of the period that is paid for, unless it ends before, at `ends_at`. While
-    a payment is overdue since `unpaid_since`, `access` is what is left until `access_until`."""
+    a payment is overdue since `unpaid_since`, `access` is what is left until `access_until`, and the payment is tried
+    again at `next_attempt_at` (None: nobody knows when, or it is not)."""
 
     subscription: str
     plan: str | None
@@ -56,6 +57,7 @@ class BoughtPlan(Struct, frozen=True):
     unpaid_since: datetime | None
     access: Literal["full", "read", "none"]
     access_until: datetime | None
+    next_attempt_at: datetime | None
 
 
 class UnitsLeft(Struct, frozen=True):
@@ -166,6 +168,7 @@ def _rank(its: tuple[Position, ...]) -> int:
 def _plan_of(standing: Standing, its: tuple[Position, ...], at: datetime) -> BoughtPlan:
     subscription, leads = standing.subscription, plan_position(its)
     is_trial = standing.state == "trialing"
+    owes, tried_again_at = standing.state in ("grace", "past_due", "unpaid"), subscription.next_attempt_at
     return BoughtPlan(
         subscription=subscription.id,
         plan=leads.bought.ref if leads is not None and leads.bought is not None else None,
@@ -174,9 +177,10 @@ def _plan_of(standing: Standing, its: tuple[Position, ...], at: datetime) -> Bou
         renews_at=period_end(subscription, its, (), at) if its and subscription.ends_at is None else None,
         trial_ends_at=subscription.trial_ends_at if is_trial else None,
         ends_at=subscription.ends_at,
-        unpaid_since=subscription.unpaid_since if standing.state in ("grace", "past_due", "unpaid") else None,
+        unpaid_since=subscription.unpaid_since if owes else None,
         access=standing.access,
         access_until=standing.until if standing.step is not None else None,
+        next_attempt_at=tried_again_at if owes and tried_again_at is not None and tried_again_at > at else None,
     )
 
 

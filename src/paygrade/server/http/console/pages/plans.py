@@ -83,7 +83,7 @@ async def show_holders(
     version: _Version = None,
     after: Annotated[str, text("Accounts after this key.")] = "",
 ) -> Response[str]:
-    """Who is on which version of a plan or add-on."""
+    """Who is on which version of a plan or add-on, and what is left of a plan in arrears."""
     found, next = await versions.first_holders(
         context.store,
         key=plan,
@@ -93,9 +93,10 @@ async def show_holders(
         first=COUNTED_MAX,
         at=context.clock.now(),
     )
+    sold = (await publish.sold(context.store))[0].plans.get(plan)
     return page(
         request, "plan_holders.html", plan=plan, version=version, after=after, accounts=found, next=next,
-        looked_at=COUNTED_MAX,
+        looked_at=COUNTED_MAX, ladder=await publish.plan_ladder(context.store, plan=plan) if sold else None,
     )  # fmt: skip
 
 

@@ -482,8 +482,9 @@ function overdue({ subscriptions }, words) {
   const its = subscriptions.find((one) => one.unpaid_since || one.state === "paused");
   if (!its) return null;
   if (its.state === "paused") return { mark: "stop", text: words.say("banner.paused") };
-  if (its.access === "full" && its.access_until) return { mark: "wait", text: words.say("banner.grace", { date: words.date(its.access_until) }) };
-  return { mark: "stop", text: words.say(its.access === "read" ? "banner.read" : "banner.overdue") };
+  const again = its.next_attempt_at ? ` ${words.say("banner.retry", { date: words.date(its.next_attempt_at) })}` : "";
+  if (its.access === "full" && its.access_until) return { mark: "wait", text: words.say("banner.grace", { date: words.date(its.access_until) }) + again };
+  return { mark: "stop", text: words.say(its.access === "read" ? "banner.read" : "banner.overdue") + again };
 }
 
 function limit({ features }, words, from) {
