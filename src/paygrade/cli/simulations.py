@@ -10,8 +10,9 @@ import click
 
 from paygrade.cli.api import call
 from paygrade.cli.output import MOMENT, as_json, say, show_json, table
-from paygrade.cli.wording import amount, instant
+from paygrade.cli.wording import instant
 from paygrade.documents.spreadsheets import write_csv
+from paygrade.values.money import amount
 
 WHATS = ("loses", "denied", "over", "too_many", "pays", "gains", "allowed", "saves", "spends", "changes")
 """In the order of what matters."""

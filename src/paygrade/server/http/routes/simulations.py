@@ -60,6 +60,8 @@ def read_since(said: str) -> datetime | timedelta | None:
     """An instant, or how long. Refused `invalid_query`."""
     try:
         return parse_duration(said)
+    except OverflowError:
+        return timedelta.max  # which is refused as too long
     except ValueError:
         return read_instant(said, name="since")
 

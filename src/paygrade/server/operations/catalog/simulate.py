@@ -112,7 +112,7 @@ def read_span(since: datetime | timedelta | None, until: datetime | None, at: da
     `invalid_query`."""
     until = until or at
     try:
-        since = until - (since or SPAN) if not isinstance(since, datetime) else since
+        since = until - (SPAN if since is None else since) if not isinstance(since, datetime) else since
         fits = timedelta() < until - since <= SPAN_MAX and until <= at
     except OverflowError:
         fits = False
