@@ -6,13 +6,13 @@ from typing import Any
 
 from litestar import Response
 
+from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.server.http.console.screens import Form
 from paygrade.server.http.context import InContext
 from paygrade.server.http.parameters import read_choice
 from paygrade.server.http.routes.simulations import read_since
 from paygrade.server.http.tables import answer_table
 from paygrade.server.operations.catalog import simulate
-from paygrade.server.operations.catalog.publish import Grandfathering
 from paygrade.values.errors import Location
 
 SPANS = (("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"), ("365d", "a year"))
