@@ -8,18 +8,25 @@ from typing import Any
 
 import pytest
 
-from paygrade.billing.facts import Override
+from paygrade.billing.accounts import Account, apply
+from paygrade.billing.facts import Fact, Node, NodeLimit, Override, Profile
 from paygrade.catalog.grandfathering import Grandfathering
+from paygrade.catalog.parse import parse
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.accounts import put_account
+from paygrade.server.operations.accounts.nodes import put_nodes
 from paygrade.server.operations.accounts.statements import put_override
 from paygrade.server.operations.catalog.publish import publish_catalog
+from paygrade.server.operations.catalog.replay import Replay, event_of
 from paygrade.server.operations.catalog.simulate import SimulatedRow, Simulation, draft_of, read_span, simulate_catalog
 from paygrade.server.operations.events.ingest import ingest
 from paygrade.server.operations.usage.answers import Answer
+from paygrade.server.operations.usage.grants import give
 from paygrade.server.operations.usage.requests import Commit, Consume, Release, Reserve
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
+from paygrade.usage.balances import Grant, parse_slot
+from paygrade.usage.entries import Entry
 from paygrade.usage.events import UsageEvent
 from paygrade.values.errors import Refused
 from support.databases import migrated_database
@@ -34,6 +41,7 @@ IN_FORCE: dict[str, Any] = {
     "features": {
         "exports": {"kind": "boolean"},
         "calls": {"kind": "metered", "event": "call"},
+        "pages": {"kind": "metered", "event": "page"},
         "soft": {"kind": "metered", "event": "soft"},
         "capped": {"kind": "metered", "event": "capped"},
         "shared": {"kind": "metered", "event": "shared"},
@@ -52,6 +60,7 @@ IN_FORCE: dict[str, Any] = {
             "entitlements": {
                 "exports": True,
                 "calls": {"limit": 12, "every": "month"},
+                "pages": {"limit": 15, "every": "week"},
                 "soft": {"limit": 10, "every": "month", "overage": {
                     "price": {"amount": 2, "per": 1, "currency": "usd"}}},
                 "capped": {"limit": 40, "every": "month", "caps": [{"limit": 3, "every": "day"}]},
@@ -72,6 +81,7 @@ def draft() -> dict[str, Any]:
     document["plans"]["free"]["entitlements"] |= {
         "exports": False,
         "calls": {"limit": 7, "every": "month"},
+        "pages": {"limit": 9, "every": "month"},
         "soft": {"limit": 4, "every": "month", "overage": {"price": {"amount": 5, "per": 1, "currency": "usd"}}},
         "capped": {"limit": 40, "every": "month", "caps": [{"limit": 5, "every": "day"}]},
         "shared": {"limit": 20, "every": "month", "per_member": 4},
@@ -85,6 +95,14 @@ def draft() -> dict[str, Any]:
 async def house(store: Store, document: dict[str, Any]) -> None:
     await publish_catalog(store, document=document, lines={}, dry_run=False, at=T0 - DAY, by="ann")
     await put_account(store, account="acme", name="", links={}, traits={}, at=T0)
+
+
+async def team_and_grant(store: Store) -> None:
+    """A node with limits, and units beside those of the plan."""
+    node = Node("team", limits=(NodeLimit("calls", units=3), NodeLimit("ai", units=6)), open=True)
+    await put_nodes(store, account="acme", nodes=[node], at=T0 + timedelta(minutes=1))
+    grant = Grant("gr_1", "promotion", 5, T0, T0 + 40 * DAY)
+    await give(store, Snapshots(), account="acme", pool="calls", grant=grant, reason="", at=T0 + timedelta(minutes=2))
 
 
 async def play(store: Store, history: Sequence[tuple[timedelta, Asked]]) -> list[bool]:
@@ -107,7 +125,7 @@ def some_history(seed: int) -> list[tuple[timedelta, Asked]]:
     after, held = timedelta(hours=1), list[str]()
     for n in range(110):
         after += timedelta(minutes=chance.randint(1, 1500))
-        feature = chance.choice(("calls", "soft", "capped", "shared", "kept", "tokens"))
+        feature = chance.choice(("calls", "pages", "soft", "capped", "shared", "kept", "tokens"))
         units = chance.randint(1, 4) * (700 if feature == "tokens" else 1)
         member = chance.choice(("ann", "bob", None))
         properties: dict[str, Any] | None = (
@@ -122,9 +140,13 @@ def some_history(seed: int) -> list[tuple[timedelta, Asked]]:
             case 3 if held:
                 found.append((after, Release("acme", held.pop())))
             case 4:
-                found.append((after, UsageEvent(id=f"e{n}", account="acme", event="call", quantity=units % 9)))
+                name = chance.choice(("call", "page"))
+                time = T0 + after - timedelta(hours=chance.choice((0, 30)) if n > 20 else 0)
+                found.append((after, UsageEvent(id=f"e{n}", account="acme", event=name, quantity=units % 9, time=time)))
             case 5:
                 found.append((after, UsageEvent(id=f"e{n}", account="acme", event="stored", properties={"gb": n})))
+            case 6:
+                found.append((after, Consume("acme", feature, f"c{n}", units, member, properties, "team/ann")))
             case _:
                 found.append((after, Consume("acme", feature, f"c{n}", units, member, properties)))
     return found
@@ -153,7 +175,7 @@ async def used(store: Store) -> dict[str, int]:
         drawn = await tx.ledger.drawn("acme", T0 + 400 * DAY)
     found: dict[str, int] = {}
     for posting in (posting for one in drawn for posting in one.draws):
-        if " member:" not in posting.slot and not posting.slot.startswith("day "):
+        if parse_slot(posting.slot).pays:
             found[posting.pool] = found.get(posting.pool, 0) + posting.used
     return found
 
@@ -172,6 +194,7 @@ async def everything(store: Store) -> list[Any]:
 async def test_a_draft_comes_to_what_a_fresh_house_with_it_decides(store: Store, postgres_url: str, seed: int) -> None:
     history = some_history(seed)
     await house(store, IN_FORCE)
+    await team_and_grant(store)
     took = await play(store, history)
     until = history[-1][0] + DAY
     before = await everything(store)
@@ -189,6 +212,7 @@ async def test_a_draft_comes_to_what_a_fresh_house_with_it_decides(store: Store,
     with migrated_database(postgres_url) as url:
         async with Store(url) as fresh:
             await house(fresh, draft())
+            await team_and_grant(fresh)
             await play(fresh, same)
             denied, came_to = await denials(fresh), await used(fresh)
     was_denied, was = await denials(store), await used(store)
@@ -252,3 +276,26 @@ async def test_what_cannot_be_looked_at_is_refused(store: Store) -> None:
         with pytest.raises(Refused) as span:
             read_span(since, until, T0 + DAY)
         assert span.value.code == "invalid_query"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_plain_comes_to_the_same_by_the_quick_form(seed: int) -> None:
+    chance, catalog = random.Random(seed), parse(IN_FORCE, version=1)
+    account = apply(Account(key="acme"), Fact(1, "profile", 1, T0, Profile(T0)))
+    sides = [Replay("acme", catalog, quick=quick) for quick in (True, False)]
+    for side in sides:
+        side.follow(account, {})
+        side.begin()
+    after, played = timedelta(), 0
+    for n in range(150):
+        after += timedelta(minutes=chance.randint(1, 900))
+        kind, late = chance.choice(("consume", "event", "set", "carry_over")), chance.choice((0, 0, 300))
+        feature = {"event": "page"}.get(kind, "pages")
+        time = T0 + after - timedelta(hours=late if kind == "event" and after.days > 20 else 0)
+        entry = Entry("acme", f"e{n}", kind, feature, chance.randint(1, 6), time, T0 + after, 0)  # type: ignore[arg-type]
+        event = event_of(entry, sides[0].meters)
+        told = [list(side.play(entry, event)) for side in sides]
+        assert told[0] == told[1], entry
+        played += len(told[0])
+    assert played > 50
+    assert sides[0]._rows == sides[1]._rows

@@ -29,12 +29,12 @@ from paygrade.server.operations.usage.use import answer_one, touched_by, windows
 from paygrade.server.state.nodes import AccountNodes, Ways
 from paygrade.server.state.rollover import carrying, settled_in, with_carried
 from paygrade.server.state.windows import AccountWindows
-from paygrade.usage.balances import Grant, Row, parse_slot, slot_of
+from paygrade.usage.balances import Balance, Grant, Row, parse_slot, slot_of
 from paygrade.usage.entries import Entry, Kept, Key, Posting, Reservation
 from paygrade.usage.entries import Taken as Locked
 from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.usage.history import post, restate
-from paygrade.usage.ledger import release, slots
+from paygrade.usage.ledger import release, slots, spend
 from paygrade.usage.meters import Measured, Meters, measure, meters_of
 from paygrade.usage.rollover import Carried
 from paygrade.values.errors import Refused
@@ -61,11 +61,25 @@ class _Spent(NamedTuple):
     at: datetime
 
 
-class Replay:
-    """One account under one catalog, with its balances as they come to be."""
+class _Plain(NamedTuple):
+    """Where a feature is one count against one limit, in `[since, until)`."""
 
-    def __init__(self, key: str, catalog: Catalog) -> None:
+    its: Entitlement
+    key: Key
+    since: datetime
+    until: datetime
+
+
+class Replay:
+    """One account under one catalog, with its balances as they come to be.
+
+    `quick`: what is one count against one limit is decided on that count alone, as the server does on what it
+    remembers. It comes to the same and takes a tenth of the time.
+    """
+
+    def __init__(self, key: str, catalog: Catalog, *, quick: bool = True) -> None:
         self.catalog = catalog
+        self._quick = quick
         self.meters = meters_of(catalog)
         self._rows: dict[Key, Row] = {}
         self._grants: dict[str, dict[str, Grant]] = {}
@@ -82,6 +96,7 @@ class Replay:
         self._windows = AccountWindows(account, self.catalog)
         self._nodes = AccountNodes(account.key, dict(nodes))
         self._held: Snapshot | None = None
+        self._plain: dict[str, _Plain | None] = {}
 
     def begin(self) -> None:
         """From here on it counts what use costs, and which credits it takes."""
@@ -147,6 +162,12 @@ class Replay:
     def _use(self, entry: Entry, quantity: int) -> Played:
         kept, at = _kept(entry), entry.recorded_at
         node = _node(entry, kept)
+        plain = self._plainly(entry.feature, at) if node is None and entry.kind == "consume" else None
+        if plain is not None:
+            reason, denied = self._decide_plainly(plain, quantity, at, member=entry.member)
+            if not denied:
+                self._add(plain, quantity, at)
+            return Played(entry.feature, quantity, "denied" if denied else "used", reason)
         asked = Consume(
             entry.account, entry.feature, entry.id, quantity, entry.member, _properties(entry), node
         )  # fmt: skip
@@ -207,6 +228,13 @@ class Replay:
         if isinstance(measures, Refusal) or not self.account.exists:
             return
         time = entry.time
+        plain = self._plainly(measures[0].feature, time) if len(measures) == 1 and _node(entry, None) is None else None
+        if plain is not None and measures[0].aggregate in ADDITIVE and measures[0].units > 0:
+            units = measures[0].units
+            reason, over = self._decide_plainly(plain, units, time, member=event.member)
+            self._add(plain, units, time)
+            yield Played(plain.its.feature, units, "over" if over else "used", reason if over else None)
+            return
         taken = Taken(0, event, time, 0, measures, self._windows.plan(event, measures, time), None, self._way(entry))
         keys, windows = places_of([taken])
         work = self._work(self._snapshot(time), keys | windows.keys(), windows, time)
@@ -226,6 +254,36 @@ class Replay:
                 over = not its.granted or (not its.soft and its.limit is not None and after > its.limit and units > 0)
                 reason = (its.reason if not its.granted else "limit_reached") if over else None
             yield Played(measured.feature, units, "used" if reason is None else "over", reason)
+
+    def _plainly(self, feature: str, at: datetime) -> _Plain | None:
+        """The one count of a feature; None: there is more to look at than that."""
+        held = self._snapshot(at)
+        known = self._plain.get(feature)
+        if known is None or not known.since <= at < known.until:
+            known = self._plain[feature] = self._plain_of(held, feature, at) if self._quick else None
+        if known is None or self._grants.get(feature) or self._rows.get(known.key, _NOTHING).detail is not None:
+            return None
+        return known
+
+    def _plain_of(self, held: Snapshot, feature: str, at: datetime) -> _Plain | None:
+        its = entitlements_at(held, at).get(feature)
+        if its is None or not its.plain or not its.granted or its.kind != "metered":
+            return None
+        segment = next((each for each in held.segments if each.from_at <= at < each.until), None)
+        if segment is None:
+            return None
+        return _Plain(its, (self.account.key, feature, slot_of(its.from_at)), segment.from_at, segment.until)
+
+    def _decide_plainly(self, plain: _Plain, quantity: int, at: datetime, *, member: str | None) -> tuple[Reason, bool]:
+        """Why, and whether it is denied."""
+        feature, row = plain.its.feature, self._rows.get(plain.key, _NOTHING)
+        counted = {feature: Balance(row.used, row.reserved, plain.its.from_at)}
+        decision = decide(replace(self._snapshot(at), balances=counted), feature, quantity, at, member=member)
+        return decision.reason, not decision.allowed
+
+    def _add(self, plain: _Plain, units: int, at: datetime) -> None:
+        self._note_windows({plain.key: {plain.its.feature: plain.its}}, at)
+        self._enter(spend({plain.its.feature: plain.its}, {}, plain.its.feature, units, at), at)
 
     def _would(self, work: UnitOfWork, measured: Measured, event: UsageEvent, at: datetime) -> Reason | None:
         """Why these units would have been denied; None: they would not."""
@@ -327,6 +385,7 @@ class Replay:
         held = self._held
         if held is None or not held.as_of <= at < held.until:
             held = self._held = snapshot(self.account, self.catalog, at)
+            self._plain = {}
         return held
 
     def _row(self, feature: str, at: datetime) -> Row:

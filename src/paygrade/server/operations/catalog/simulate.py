@@ -37,14 +37,14 @@ SPAN = timedelta(days=90)
 SPAN_MAX = timedelta(days=400)
 ACCOUNTS_MAX = 100
 """Accounts of a page."""
-PLAYED_MAX = 20_000
+PLAYED_MAX = 10_000
 """Entries of a page: it ends with the account that has it reach them."""
 ENTRIES_MAX = 50_000
 """Entries of one account: of more than those, it begins with the latest."""
-READ = 1_000
+READ = 2_000
 """Entries that are read at once."""
-AT_ONCE = 16
-"""Entries that are played before others in this process go on: some milliseconds."""
+AT_ONCE = 8
+"""Entries that are played before others in this process go on: a few milliseconds at most."""
 
 What = Literal["loses", "denied", "over", "too_many", "pays", "gains", "allowed", "saves", "spends", "changes"]
 WHATS: tuple[What, ...] = get_args(What)
