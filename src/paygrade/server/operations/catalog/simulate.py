@@ -41,6 +41,7 @@ PLAYED_MAX = 10_000
 """Entries of a page: it ends with the account that has it reach them."""
 ENTRIES_MAX = 50_000
 """Entries of one account: of more than those, it begins with the latest."""
+_MOMENT = timedelta(microseconds=1)
 READ = 2_000
 """Entries that are read at once."""
 AT_ONCE = 8
@@ -108,12 +109,13 @@ class Span(Struct, frozen=True):
 
 
 def read_span(since: datetime | timedelta | None, until: datetime | None, at: datetime) -> Span:
-    """Without an end it is now; a beginning may be said as how long before the end, 90 days if it is not said. Refused
-    `invalid_query`."""
-    until = until or at
+    """Without an end it is now, with what was recorded at this instant; a beginning may be said as how long before the
+    end, 90 days if it is not said. Refused `invalid_query`."""
+    now = at + _MOMENT
+    until = until or now
     try:
         since = until - (SPAN if since is None else since) if not isinstance(since, datetime) else since
-        fits = timedelta() < until - since <= SPAN_MAX and until <= at
+        fits = timedelta() < until - since <= SPAN_MAX and until <= now
     except OverflowError:
         fits = False
     if not fits or not isinstance(since, datetime):
