@@ -231,9 +231,9 @@ class Replay:
         plain = self._plainly(measures[0].feature, time) if len(measures) == 1 and _node(entry, None) is None else None
         if plain is not None and measures[0].aggregate in ADDITIVE and measures[0].units > 0:
             units = measures[0].units
-            reason, over = self._decide_plainly(plain, units, time, member=event.member)
+            why, over = self._decide_plainly(plain, units, time, member=event.member)
             self._add(plain, units, time)
-            yield Played(plain.its.feature, units, "over" if over else "used", reason if over else None)
+            yield Played(plain.its.feature, units, "over" if over else "used", why if over else None)
             return
         taken = Taken(0, event, time, 0, measures, self._windows.plan(event, measures, time), None, self._way(entry))
         keys, windows = places_of([taken])
