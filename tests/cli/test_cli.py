@@ -206,6 +206,22 @@ def test_a_plan_is_pushed_as_long_as_nothing_has_changed(shell: Shell, acme: str
     shell.run("catalog", "push")
 
 
+def test_what_a_draft_would_have_meant_is_played_and_printed(shell: Shell, acme: str) -> None:
+    shell.run("consume", acme, "api_calls", "--quantity", "700")
+    (shell.folder / "draft.yaml").write_text(SAMPLE.read_text().replace("limit: 1000,", "limit: 500,"))
+    told = shell.json("catalog", "simulate", "draft.yaml", "--since", "2d", "--account", acme)
+    (row,) = [row for row in told["rows"] if row["feature"] == "api_calls"]
+    assert (row["what"], row["denied_units_before"], row["denied_units"]) == ("loses denied", 0, 700)
+    assert told["totals"]["accounts"]["denied"] == 1
+    printed = shell.run("catalog", "simulate", "draft.yaml", "--what", "denied")
+    assert "would have been denied more" in printed
+    assert f"{acme}\tapi_calls\tloses denied\t1000\t500\t" in printed
+    lines = shell.run("catalog", "simulate", "draft.yaml", "--csv").splitlines()
+    assert lines[0].startswith("account,feature,what,had,has,used_before,used,")
+    assert any(line.startswith(f"{acme},api_calls,loses denied,1000,500,") for line in lines)
+    assert "`since` must be" in shell.run("catalog", "simulate", "draft.yaml", "--since", "500d", code=1)
+
+
 def test_a_document_named_is_what_is_pushed_and_a_plan_id_is_no_file(shell: Shell) -> None:
     document = shell.folder / "sold.yaml"
     document.write_text(SAMPLE.read_text().replace("retention: 7", "retention: 6"))

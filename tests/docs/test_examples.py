@@ -39,6 +39,7 @@ VARIES = {
 pages before did, and how wide columns are."""
 OF_ANOTHER_SHOP = {
     "paygrade catalog plan": "the file has to be changed first",
+    "paygrade catalog simulate": "the same",
     "paygrade catalog who": "needs customers on two versions",
     "paygrade catalog migrate": "needs customers on two versions",
 }

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange
 from paygrade.changes.quote import Quote
-from paygrade.postgres.ledger import Taken
 from paygrade.postgres.plan_changes import ClaimedChange
+from paygrade.usage.entries import Taken
 
 from .claim_tables import ClaimedRow, ClaimTables, Kind
 

@@ -14,6 +14,7 @@ from paygrade.cli.catalog_at_stripe import check, pull, push_to_stripe, show_dif
 from paygrade.cli.ladders import ladder
 from paygrade.cli.migrations import migrate, migration, migrations
 from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
+from paygrade.cli.simulations import simulate
 from paygrade.cli.wording import instant
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.values.errors import Mistake, Refused
@@ -36,7 +37,7 @@ def catalog() -> None:
     """Read, plan and publish the catalog, sell it at Stripe, and move accounts to other versions of it."""
 
 
-for _command in (check, ladder, pull, migrate, migration, migrations):
+for _command in (check, ladder, pull, migrate, migration, migrations, simulate):
     catalog.add_command(_command)
 
 

@@ -10,7 +10,6 @@ their order, and each row is found by its primary key, however small the table w
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 from psycopg import AsyncConnection, AsyncCursor
@@ -18,20 +17,11 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres import columns
 from paygrade.usage.balances import Grant, Row, SlotDetail
-from paygrade.usage.entries import Answered, Change, Entry, Held, Kept, Key, Posting, Reservation
+from paygrade.usage.entries import Answered, Change, Entry, Held, Kept, Key, Posting, Reservation, Taken
 from paygrade.usage.history import Drawn
 
 Cursor = AsyncCursor[TupleRow]
 Span = tuple[datetime | None, datetime | None]
-
-
-class Taken(NamedTuple):
-    """What is locked, and what was answered before."""
-
-    kept: dict[Key, Kept]
-    grants: dict[tuple[str, str], list[Grant]]
-    reservations: dict[tuple[str, str], Reservation]
-    answered: dict[tuple[str, str], Answered]
 
 
 class Ledger:

@@ -49,6 +49,7 @@ from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.portal_sessions import PortalSessions
 from paygrade.postgres.quotes import Quotes
+from paygrade.postgres.recorded_use import RecordedUse
 from paygrade.postgres.replica import Replica
 from paygrade.postgres.rereads import Rereads
 from paygrade.postgres.session_locks import HOLDERS, hold
@@ -310,6 +311,7 @@ class Transaction:
         self.top_ups = TopUps(connection, holder=holder)
         self.nodes = Nodes(connection)
         self.ledger = Ledger(connection)
+        self.recorded_use = RecordedUse(connection)
         self._optimistic = OptimisticUse(connection)
         self.alerts = Alerts(connection)
         self.quotes = Quotes(connection)

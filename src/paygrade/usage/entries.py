@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from paygrade.usage.balances import Row, SlotDetail, parse_slot
+from paygrade.usage.balances import Grant, Row, SlotDetail, parse_slot
 
 EntryKind = Literal[
     "event",
@@ -137,6 +137,15 @@ class Reservation(Struct, frozen=True):
     held: Held
     made_at: datetime
     expires_at: datetime
+
+
+class Taken(NamedTuple):
+    """What a unit of work begins with, and what its ids were answered with before."""
+
+    kept: dict[Key, Kept]
+    grants: dict[tuple[str, str], list[Grant]]
+    reservations: dict[tuple[str, str], Reservation]
+    answered: dict[tuple[str, str], Answered]
 
 
 class Alert(Struct, frozen=True):

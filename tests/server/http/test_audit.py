@@ -27,6 +27,7 @@ WITHOUT_RECORD = {
     "POST /v1/accounts/{account}/top-ups/checkout": "the same (test_top_up_pages.py)",
     "POST /v1/accounts/{account}/billing-portal": "it is noted once the provider has made the page (test_checkouts.py)",
     "POST /v1/snapshots": READS,
+    "POST /v1/catalog/simulate": READS,
     "POST /v1/authorize": READS,
     "POST /ofrep/v1/evaluate/flags": READS,
     "POST /ofrep/v1/evaluate/flags/{key}": READS,

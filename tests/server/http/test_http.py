@@ -87,6 +87,7 @@ DESIGNED = {
     ("post", "/api/v1/events"),
     ("get", "/v1/accounts/{account}/usage"),
     ("put", "/v1/catalog"),
+    ("post", "/v1/catalog/simulate"),
     ("get", "/v1/catalog"),
     ("get", "/v1/catalog/versions"),
     ("get", "/v1/catalog/versions/{version}"),

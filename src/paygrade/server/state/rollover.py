@@ -5,6 +5,7 @@ expired among it; a late event counts in its own window and takes nothing back; 
 subscription's own first window.
 """
 
+from collections.abc import Generator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,13 @@ async def carried_into(tx: "Transaction", account: str, its: Entitlement, at: da
     saved, published = await tx.accounts.load(account), await tx.catalogs.load()
     if saved is None or published is None:
         return NOTHING
-    return await _carried(tx, saved.account, published.catalog, its, windows=WINDOWS_MAX, at=at)
+    asking = carrying(saved.account, published.catalog, its)
+    try:
+        wanted = next(asking)
+        while True:
+            wanted = asking.send(await _rows(tx, wanted, at))
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]  # what a generator returns is not in the type of its end
 
 
 def settled_in(row: Row) -> Carried | None:
@@ -46,23 +53,25 @@ def with_carried(row: Row, into: Carried) -> Row:
     return replace(row, detail=replace(row.detail or SlotDetail(), carried=into.units, lots=into.lots))
 
 
-async def _carried(
-    tx: "Transaction", account: "Account", catalog: "Catalog", its: Entitlement, *, windows: int, at: datetime
-) -> Carried:
+def carrying(
+    account: "Account", catalog: "Catalog", its: Entitlement, *, windows: int = WINDOWS_MAX
+) -> Generator[list[Key], list[Row], Carried]:
+    """What is carried into a window, by whoever sends the rows it asks for: that of the window before, and that of what
+    was carried into it."""
     if not takes_rollover(its) or its.from_at is None or not windows:
         return NOTHING
     before = derive(account, catalog, its.from_at - _MOMENT).entitlements.get(its.feature)
     if before is None or not before.granted or before.limit is None or before.from_at is None:
         return NOTHING
     window, carried = slot_of(before.from_at), carried_slot(before.from_at)
-    its_own, over = await _rows(tx, [(account.key, its.feature, slot) for slot in (window, carried)], at)
+    its_own, over = yield [(account.key, its.feature, slot) for slot in (window, carried)]
     used, taken = its_own.used + its_own.reserved, over.used + over.reserved
     enough = carried_on(before, its, used=used, taken=0, into=NOTHING)
     if enough.units >= its.rollover and not its.owes and its.rollover_windows is None:
         return enough  # what was carried before makes no difference
     into = settled_in(its_own)
     if into is None:
-        into = await _carried(tx, account, catalog, before, windows=windows - 1, at=at)
+        into = yield from carrying(account, catalog, before, windows=windows - 1)
     return carried_on(before, its, used=used, taken=taken, into=into)
 
 

@@ -79,6 +79,7 @@ def test_a_catalog_is_written_previewed_published_and_compared(api: Api, browser
     }
     api.ok("PUT", "/v1/accounts/acme/subscriptions/manual_1", json=terms)
     _publish_the_second(api, admin)
+    _see_what_a_draft_would_have_meant(api, admin)
     _see_the_table(browsers)
     _move_accounts(browsers)
 
@@ -103,6 +104,26 @@ def _publish_the_second(api: Api, admin: Browser) -> None:
     assert [each["personal"] for each in records] == [{"reason": "more pages"}, {"reason": "the first prices"}]
     assert "12000" in admin.page("/console/plans/versions?old=1&new=2").one("pre").text
     assert "12,000" not in admin.page("/console/plans?version=1").text
+
+
+def _see_what_a_draft_would_have_meant(api: Api, admin: Browser) -> None:
+    for n in range(3):
+        asked = {"account": "globex", "feature": "pages", "quantity": 100, "id": f"use-{n}"}
+        assert api.request("POST", "/v1/consume", json=asked).json()["consumed"] is (n < 2)
+    tight = SECOND.replace("limit: 250", "limit: 150")
+    page = admin.page("/console/plans/draft")
+    said: dict[str, Any] = {"yaml": tight, "do": "simulate", "since": "7d"}
+    meant = parsed(admin.send_form(page, "/console/plans/draft", 200, **said).text)
+    assert "globex" in meant.text
+    assert "100 → 200" in meant.text
+    assert "limit: 150" in meant.one("textarea", id="f-yaml").text
+    none = parsed(admin.send_form(page, "/console/plans/draft", 200, **said | {"what": "pays"}).text)
+    assert "For none of these accounts" in none.text
+    file = admin.send_form(page, "/console/plans/draft", 200, **said | {"do": "csv"})
+    assert file.headers["content-type"].startswith("text/csv")
+    assert "globex,pages,loses denied,250,150" in file.text
+    for odd in ({"since": "soon"}, {"since": "999999999999d"}, {"what": "odd"}, {"yaml": "version: 1\nplanz: {}"}):
+        admin.send_form(page, "/console/plans/draft", 400, **said | odd)
 
 
 def _see_the_table(browsers: Browsers) -> None:

@@ -51,14 +51,14 @@ async def put_catalog(
     at: Annotated[str | None, instant("With `follow`: when they do. At once without it.")] = None,
     reason: Annotated[str, REASON] = "",
 ) -> catalogs.CatalogPlan:
-    document, lines = _read(request.headers.get("content-type", ""), await request.body())
+    document, lines = read_document(request.headers.get("content-type", ""), await request.body())
     return await catalogs.publish_catalog(
         context.store,
         document=document,
         lines=lines,
         dry_run=read_flag(dry_run, name="dry_run"),
         plan_id=plan,
-        existing=_existing(existing, at),
+        existing=read_existing(existing, at),
         reason=reason,
         at=context.clock.now(),
         by=acting().actor.known_as,
@@ -113,7 +113,8 @@ async def get_plan_ladder(plan: FromPath[str], context: InContext) -> PlanLadder
     return await catalogs.plan_ladder(context.store, plan=plan)
 
 
-def _existing(text: str | None, at: str | None) -> Grandfathering:
+def read_existing(text: str | None, at: str | None = None) -> Grandfathering:
+    """What becomes of those who have what changes. Refused `invalid_query`."""
     follow_at = read_instant(at, name="at")
     if text not in (None, "follow", "keep"):
         mistake = Mistake("", f"`existing` must be `follow` or `keep`, not `{text}`")
@@ -124,7 +125,8 @@ def _existing(text: str | None, at: str | None) -> Grandfathering:
     return Grandfathering(text == "keep", follow_at)
 
 
-def _read(content_type: str, raw: bytes) -> Document:
+def read_document(content_type: str, raw: bytes) -> Document:
+    """A catalog as it was sent. Refused `unsupported_media_type`."""
     # Any: what is no mapping at all is for the parser to refuse, in its own words.
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in YAML_TYPES | JSON_TYPES:

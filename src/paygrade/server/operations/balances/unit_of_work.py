@@ -26,14 +26,13 @@ from paygrade.server.operations.balances.alerts import Passed, is_present, is_wa
 from paygrade.server.state.rollover import carried_into, settled_in, with_carried
 from paygrade.server.state.windows import CountingWindow
 from paygrade.usage.balances import Balance, Grant, Row, assemble, parse_slot, slot_of
-from paygrade.usage.entries import Answered, Change, Entry, Key, Posting, Reservation, derived, digest
+from paygrade.usage.entries import Answered, Change, Entry, Key, Posting, Reservation, Taken, derived, digest
 from paygrade.usage.history import post
 from paygrade.usage.ledger import Level, release
 from paygrade.usage.top_ups import may_ask, top_up_id, window_of
 from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
-    from paygrade.postgres.ledger import Taken
     from paygrade.postgres.store import Store, Transaction
 
 Made = TypeVar("Made")
@@ -141,7 +140,7 @@ class UnitOfWork:
         catalog: Catalog,
         snapshots: Mapping[str, Snapshot],
         windows: Mapping[Key, Entitlements],
-        taken: "Taken",
+        taken: Taken,
         at: datetime,
     ) -> None:
         self.at = at
@@ -203,6 +202,11 @@ class UnitOfWork:
                 its = entitlements.get(pool)
                 snapshot.balances[pool] = self.balance(account, pool, its.from_at if its is not None else None)
         return snapshot
+
+    @property
+    def touched(self) -> Iterable[Key]:
+        """The slots that changed."""
+        return self._touched.keys()
 
     def post(self, account: str, postings: Iterable[Posting], at: datetime) -> None:
         """Let postings take effect; `at` is when what they are about happened."""

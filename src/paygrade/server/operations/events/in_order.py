@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
 
 
+NO_SUMS: Mapping[Key, tuple[int, CountingWindow]] = {}
+
+
 class Chain(Struct, frozen=True):
     """An event with its amendments, as the last of them says. `own`: what that one drew where units add up."""
 
@@ -40,6 +43,9 @@ class Chain(Struct, frozen=True):
     places: tuple[tuple[str, str], ...]
     """Pool and slot of all that it ever touched."""
     read: Read
+
+
+NO_CHAINS: Mapping[tuple[str, str], Chain] = {}
 
 
 async def post_in_order(
@@ -54,7 +60,9 @@ async def post_in_order(
     Returns which events turned out to be refused, and why. Raises Due.
     """
     chains = await _chains(tx, careful)
-    work = await _lock(tx, catalog, careful, sums, chains, at)
+    keys, windows = places_of(careful, sums, chains)
+    since = min([each.time for each in careful] + [chain.time for chain in chains.values()])
+    work = await lock_balances(tx, catalog, keys | windows.keys(), windows, at, granted_since=since, in_one_pass=True)
     ingest = InOrder(tx, work, chains, await tx.events.seen(_values(careful)))
     refused = []
     for each in careful:
@@ -69,15 +77,12 @@ async def post_in_order(
     return refused
 
 
-async def _lock(
-    tx: "Transaction",
-    catalog: Catalog,
+def places_of(
     careful: Sequence[Taken],
-    sums: Mapping[Key, tuple[int, CountingWindow]],
-    chains: Mapping[tuple[str, str], Chain],
-    at: datetime,
-) -> UnitOfWork:
-    """Lock all that the events can change, making what is not there yet in the same pass. Raises Due."""
+    sums: Mapping[Key, tuple[int, CountingWindow]] = NO_SUMS,
+    chains: Mapping[tuple[str, str], Chain] = NO_CHAINS,
+) -> tuple[set[Key], dict[Key, Mapping[str, Entitlement]]]:
+    """All slots that the events can change, and the windows these are of."""
     windows: dict[Key, Mapping[str, Entitlement]] = {key: window.entitlements for key, (_, window) in sums.items()}
     keys = {(account, *place) for (account, _), chain in chains.items() for place in chain.places}
     for each in careful:
@@ -88,41 +93,45 @@ async def _lock(
             feature = target.window.feature
             keys |= {(account, *slot) for slot in slots(its, feature, each.time, member=each.event.member)}
             keys |= {(account, one.pool, one.slot) for one in _way(each, target)}
-    since = min([each.time for each in careful] + [chain.time for chain in chains.values()])
-    return await lock_balances(tx, catalog, keys | windows.keys(), windows, at, granted_since=since, in_one_pass=True)
+    return keys, windows
 
 
-class InOrder:
-    """Balances and chains as they are while one event after the other takes effect."""
+class Recount(Struct, frozen=True):
+    """A window counted anew."""
 
-    def __init__(
-        self, tx: "Transaction", work: UnitOfWork, chains: dict[tuple[str, str], Chain], seen: set[tuple[Key, str]]
-    ) -> None:
-        self._tx = tx
+    total: Total
+    aggregate: Aggregate
+    values: frozenset[str | None]
+
+
+class Counted(Struct, frozen=True):
+    """What an event drew, `own` from where to where of it is what it says it adds up itself."""
+
+    draws: tuple[Posting, ...]
+    own: tuple[int, int]
+
+
+NO_RECOUNTS: Mapping[Key, Recount] = {}
+
+
+class Counting:
+    """Balances as they are while one event after the other takes effect. `seen`: what `unique` meters saw before."""
+
+    def __init__(self, work: UnitOfWork, seen: set[tuple[Key, str]], chains: dict[tuple[str, str], Chain]) -> None:
         self._work = work
-        self._chains = chains
         self._seen = seen
-        self._sent: dict[tuple[str, str], int] = {}
-        """The places of those that have had their turn, among what was sent."""
-        self._new_values: set[tuple[Key, str]] = set()
-        self._drawn: dict[tuple[str, str], tuple[Sequence[Posting], Read | None, str | None]] = {}
+        self._chains = chains
 
-    async def take(self, each: Taken) -> Refusal | None:
-        """Let one event take effect, or say why it cannot."""
-        chain, priced, taken_back = None, tuple[Posting, ...](), tuple[Posting, ...]()
-        self._sent[each.event.account, each.event.id] = each.index
-        if each.event.amends is not None:
-            amended = (each.event.account, each.event.amends)
-            chain = self._chains.get(amended)
-            if chain is None or self._sent.get(amended, -1) > each.index:
-                return Refusal("unknown_id", f"this account has no event `{each.event.amends}` to amend")
-            priced, taken_back = _taken_back(chain)
+    def count(
+        self, each: Taken, chain: Chain | None = None, recounted: Mapping[Key, Recount] = NO_RECOUNTS
+    ) -> Counted | Refusal:
+        """Let one event take effect in the place of its chain, or say why it cannot. `recounted`: the windows that do
+        not add up, as they come to be."""
+        priced, taken_back = _taken_back(chain) if chain is not None else ((), ())
         savepoint = self._work.savepoint()
-        recounted: dict[Key, Recount] = {}
         try:
             self._post(each, (*priced, *taken_back))
             own = self._spend_sums(each)
-            recounted = await self._recount(each, chain)
             others = self._post_others(each, recounted)
             refusal = self._below_zero(each, recounted, savepoint)
         except Refused as refused:  # more than can be counted
@@ -130,11 +139,15 @@ class InOrder:
         if refusal is not None:
             self._work.roll_back(savepoint)
             return refusal
-        await self._see(each, recounted)
         start = len(priced)
-        postings = (*priced, *own, *taken_back, *others)
-        self._note(each, chain, postings, (start, start + len(own)))
-        return None
+        return Counted((*priced, *own, *taken_back, *others), (start, start + len(own)))
+
+    def see(self, each: Taken) -> set[tuple[Key, str]]:
+        """Take in what `unique` meters see; returns what they had not seen before."""
+        pairs = {(target.key, measured.value) for measured, target in _pairs(each) if measured.value is not None}
+        new = pairs - self._seen
+        self._seen |= new
+        return new
 
     def _spend_sums(self, each: Taken) -> tuple[Posting, ...]:
         """Draw what adds up; what is paid in credits first, so that its price stands right after what paid it."""
@@ -147,7 +160,7 @@ class InOrder:
                 self._post(each, spent)
         return tuple(draws)
 
-    def _post_others(self, each: Taken, recounted: "Mapping[Key, Recount]") -> tuple[Posting, ...]:
+    def _post_others(self, each: Taken, recounted: Mapping[Key, Recount]) -> tuple[Posting, ...]:
         """Draw what does not add up: the difference it makes."""
         draws: list[Posting] = []
         targets = {target.key: target for _, target in _pairs(each)}
@@ -181,39 +194,7 @@ class InOrder:
     def _post(self, each: Taken, postings: Iterable[Posting]) -> None:
         self._work.post(each.event.account, postings, each.time)
 
-    async def _recount(self, each: Taken, chain: Chain | None) -> "dict[Key, Recount]":
-        """What the windows that do not add up come to with this event in the place of its chain."""
-        if chain is None:
-            return {}
-        account = each.event.account
-        aggregates: dict[Key, Aggregate] = {
-            (account, *place): chain.read.reads[place[0]][0] for place in chain.places if place[0] in chain.read.reads
-        }
-        added = [(measured, target) for measured, target in _pairs(each) if measured.aggregate not in ADDITIVE]
-        aggregates |= {target.key: measured.aggregate for measured, target in added}
-        if aggregates:
-            await self.write()  # all that counts by now has to be there to be read
-        recounted = {}
-        for key, aggregate in aggregates.items():
-            since = parse_slot(key[2]).at
-            known = await self._tx.events.said(key, since)
-            said = [each for root, each in known.items() if root != chain.root]
-            said += [_said(each, measured) for measured, target in added if target.key == key]
-            recounted[key] = Recount(fold(aggregate, said), aggregate, frozenset(each.value for each in said))
-        return recounted
-
-    async def _see(self, each: Taken, recounted: "Mapping[Key, Recount]") -> None:
-        for key, recount in recounted.items():
-            if recount.aggregate == "unique":
-                values = {value for value in recount.values if value is not None}
-                self._seen = {pair for pair in self._seen if pair[0] != key} | {(key, value) for value in values}
-                await self._tx.events.see_only(key, values)
-        for measured, target in _pairs(each):
-            if measured.value is not None and (target.key, measured.value) not in self._seen:
-                self._seen.add((target.key, measured.value))
-                self._new_values.add((target.key, measured.value))
-
-    def _below_zero(self, each: Taken, recounted: "Iterable[Key]", savepoint: int) -> Refusal | None:
+    def _below_zero(self, each: Taken, recounted: Iterable[Key], savepoint: int) -> Refusal | None:
         """Whether more is taken back than was used. What a plan change prorated may be below zero without it."""
         account = each.event.account
         keys = {target.key for _, target in _pairs(each)} | set(recounted)
@@ -245,6 +226,66 @@ class InOrder:
             if place[0] not in priced and parse_slot(place[1]).kind != "grant"
         ]
 
+
+class InOrder(Counting):
+    """The same with amendments, and what is written of it."""
+
+    def __init__(
+        self, tx: "Transaction", work: UnitOfWork, chains: dict[tuple[str, str], Chain], seen: set[tuple[Key, str]]
+    ) -> None:
+        super().__init__(work, seen, chains)
+        self._tx = tx
+        self._sent: dict[tuple[str, str], int] = {}
+        """The places of those that have had their turn, among what was sent."""
+        self._new_values: set[tuple[Key, str]] = set()
+        self._drawn: dict[tuple[str, str], tuple[Sequence[Posting], Read | None, str | None]] = {}
+
+    async def take(self, each: Taken) -> Refusal | None:
+        """Let one event take effect, or say why it cannot."""
+        chain = None
+        self._sent[each.event.account, each.event.id] = each.index
+        if each.event.amends is not None:
+            amended = (each.event.account, each.event.amends)
+            chain = self._chains.get(amended)
+            if chain is None or self._sent.get(amended, -1) > each.index:
+                return Refusal("unknown_id", f"this account has no event `{each.event.amends}` to amend")
+        recounted = await self._recount(each, chain)
+        found = self.count(each, chain, recounted)
+        if isinstance(found, Refusal):
+            return found
+        await self._see(each, recounted)
+        self._note(each, chain, found.draws, found.own)
+        return None
+
+    async def _recount(self, each: Taken, chain: Chain | None) -> dict[Key, Recount]:
+        """What the windows that do not add up come to with this event in the place of its chain."""
+        if chain is None:
+            return {}
+        account = each.event.account
+        aggregates: dict[Key, Aggregate] = {
+            (account, *place): chain.read.reads[place[0]][0] for place in chain.places if place[0] in chain.read.reads
+        }
+        added = [(measured, target) for measured, target in _pairs(each) if measured.aggregate not in ADDITIVE]
+        aggregates |= {target.key: measured.aggregate for measured, target in added}
+        if aggregates:
+            await self.write()  # all that counts by now has to be there to be read
+        recounted = {}
+        for key, aggregate in aggregates.items():
+            since = parse_slot(key[2]).at
+            known = await self._tx.events.said(key, since)
+            said = [each for root, each in known.items() if root != chain.root]
+            said += [_said(each, measured) for measured, target in added if target.key == key]
+            recounted[key] = Recount(fold(aggregate, said), aggregate, frozenset(each.value for each in said))
+        return recounted
+
+    async def _see(self, each: Taken, recounted: Mapping[Key, Recount]) -> None:
+        for key, recount in recounted.items():
+            if recount.aggregate == "unique":
+                values = {value for value in recount.values if value is not None}
+                self._seen = {pair for pair in self._seen if pair[0] != key} | {(key, value) for value in values}
+                await self._tx.events.see_only(key, values)
+        self._new_values |= self.see(each)
+
     def _note(self, each: Taken, chain: Chain | None, draws: tuple[Posting, ...], own: tuple[int, int]) -> None:
         reads: dict[str, tuple[Aggregate, int | str]] = {
             measured.feature: (measured.aggregate, measured.units if measured.value is None else measured.value)
@@ -267,14 +308,6 @@ class InOrder:
         if self._new_values:
             await self._tx.events.see(self._new_values)
             self._new_values.clear()
-
-
-class Recount(Struct, frozen=True):
-    """A window counted anew."""
-
-    total: Total
-    aggregate: Aggregate
-    values: frozenset[str | None]
 
 
 async def _chains(tx: "Transaction", careful: Sequence[Taken]) -> dict[tuple[str, str], Chain]:

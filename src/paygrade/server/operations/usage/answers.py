@@ -116,6 +116,18 @@ def packed(decision: Decision, reservation: ReservationView | None = None, lease
     )
 
 
+class KeptAnswer(Struct, frozen=True):
+    """What of an answer as it was kept says where something was asked: what limited it, and its reservation."""
+
+    limited_by: str | None
+    reservation: ReservationView | None
+
+
+def read_kept(kept: bytes) -> KeptAnswer:
+    was = _decoder.decode(kept)
+    return KeptAnswer(was.limited_by, was.reservation)
+
+
 def unpacked(kept: bytes, *, account: str, feature: str, sources: tuple[Source, ...]) -> Answer:
     """The answer that was given."""
     was = _decoder.decode(kept)

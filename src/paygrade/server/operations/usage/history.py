@@ -127,25 +127,23 @@ def _window(
         its.limit if its is not None and counts else None,
         its.unlimited if its is not None and counts else False,
         None if its_groups is None else tuple(UsageGroup(value, on_wire(used)) for value, used in its_groups),
-        _cost(account, catalog, kept, its, seen_at) if its is not None and counts else None,
+        cost_of(account, catalog, its, kept.used, seen_at) if its is not None and counts else None,
     )
 
 
-def _cost(
-    account: "Account", catalog: "Catalog", kept: "KeptWindow", its: Entitlement, at: datetime
-) -> UsageCost | None:
-    """By the price of usage that is bought, else by the term's price of overage."""
-    feature = catalog.features.get(kept.pool)
+def cost_of(account: "Account", catalog: "Catalog", its: Entitlement, used: int, at: datetime) -> UsageCost | None:
+    """What `used` units in a window cost: by the price of usage that is bought, else by the term's price of overage."""
+    feature = catalog.features.get(its.feature)
     if not isinstance(feature, MeteredFeature):
         return None
-    bought = usage_price(account, catalog, kept.pool, at)
-    units = billed_units(kept.used, its.limit, feature.report if bought is not None else "overage")
+    bought = usage_price(account, catalog, its.feature, at)
+    units = billed_units(used, its.limit, feature.report if bought is not None else "overage")
     if bought is not None:
         return UsageCost(on_wire(units), on_wire(usage_cost(bought, units)), bought.currency)
     over = its.overage_price
     if over is None:
         return None
-    price = Price(kept.pool, over.amount, over.currency, "month", part="usage", feature=kept.pool, per=over.per)
+    price = Price(its.feature, over.amount, over.currency, "month", part="usage", feature=its.feature, per=over.per)
     return UsageCost(on_wire(units), on_wire(usage_cost(price, units)), over.currency)
 
 

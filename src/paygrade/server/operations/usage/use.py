@@ -60,18 +60,18 @@ async def use_together(
             held = await tx.ledger.reservations(steps) if steps else {}
             wanted = [(a.account, _node_of(a, held)) for a in asked]
             ways = await snapshots.nodes.ways(tx, wanted, at, remember=snapshots.remembers(catalog))
-            keys = {key for a in asked for key in _touched(a, accounts[a.account], held, ways, at)}
+            keys = {key for a in asked for key in touched_by(a, accounts[a.account], held, ways, at)}
             work = await lock_balances(
-                tx, catalog, keys, _windows(accounts, keys, at), at, snapshots=accounts, ids=ids, reservations=steps
+                tx, catalog, keys, windows_for(accounts, keys, at), at, snapshots=accounts, ids=ids, reservations=steps
             )
-            answers = [_one(work, ways, a) for a in asked]
+            answers = [answer_one(work, ways, a) for a in asked]
             await work.save(tx)
         return answers
 
     return await until_saved(store, attempt, at)
 
 
-def _windows(
+def windows_for(
     accounts: Mapping[str, Snapshot], keys: Iterable[Key], at: datetime
 ) -> dict[Key, Mapping[str, Entitlement]]:
     """The windows that run, of the pools that these slots belong to."""
@@ -90,7 +90,7 @@ def _node_of(asked: Asked, held: Mapping[tuple[str, str], Reservation]) -> str |
     return reservation.held.node if reservation is not None else None
 
 
-def _touched(
+def touched_by(
     asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reservation], ways: Ways, at: datetime
 ) -> list[Key]:
     """The slots a request reads or changes, those of grants too."""
@@ -105,7 +105,7 @@ def _touched(
                 found += _at_nodes(ways, snapshot, account, feature, asked.node, asked.properties, at)
             return found
         case Lease():
-            return _touched(Consume(account, asked.feature, asked.id), snapshot, held, ways, at)
+            return touched_by(Consume(account, asked.feature, asked.id), snapshot, held, ways, at)
         case _:
             reservation = held.get((account, reservation_of(asked) or ""))
             if reservation is None:
@@ -116,7 +116,7 @@ def _touched(
                 pairs.append((reservation.feature, its.leased))
             # Whatever was held, the answer says how things stand now.
             now = Consume(account, reservation.feature, "", member=reservation.member)
-            touched = [*((account, pool, slot) for pool, slot in pairs), *_touched(now, snapshot, held, ways, at)]
+            touched = [*((account, pool, slot) for pool, slot in pairs), *touched_by(now, snapshot, held, ways, at)]
             if its.node is not None and isinstance(asked, Commit):
                 # More than is held may be committed.
                 said = its.properties if asked.properties is None else asked.properties
@@ -141,7 +141,8 @@ def _at_nodes(
     return [(account, one.pool, one.slot) for one in way]
 
 
-def _one(work: UnitOfWork, ways: Ways, asked: Asked) -> Answer | Refused:
+def answer_one(work: UnitOfWork, ways: Ways, asked: Asked) -> Answer | Refused:
+    """Decide on one request, and let it take effect in this work."""
     known = work.answered.get((asked.account, id_of(asked)))
     # A step that has no id of its own and says something else than before meets a reservation that is resolved.
     named = not isinstance(asked, Commit | Release | Extend) or (isinstance(asked, Commit) and asked.id is not None)

@@ -14,12 +14,14 @@ from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.catalog.parse import parse
 from paygrade.documents.yaml import read_yaml
 from paygrade.documents.yaml_text import write_yaml
+from paygrade.server.http.console.pages import what_if
 from paygrade.server.http.console.rendering import link, page, see_other
 from paygrade.server.http.console.screens import Form, action, read_form, read_moment, screen
 from paygrade.server.http.console.sending import Sending, send
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.problems import KINDS
 from paygrade.server.operations.catalog import publish
+from paygrade.server.operations.catalog.simulate import WHATS, Simulation
 from paygrade.server.process.acting import acting
 from paygrade.values.errors import Refused
 
@@ -46,7 +48,8 @@ async def show_draft(request: HttpRequest, context: InContext) -> Response[str]:
 
 @action("/plans/draft", scope="catalog:publish")
 async def send_draft(request: HttpRequest, context: InContext) -> Response[Any]:
-    """Preview it, or publish what was previewed. Any: the page, or the way to what was published."""
+    """Preview it, say what it would have meant, or publish what was previewed. Any: the page, a file, or the way to
+    what was published."""
     form = await read_form(request)
     text = _text(form)
     try:
@@ -55,6 +58,11 @@ async def send_draft(request: HttpRequest, context: InContext) -> Response[Any]:
             parse(document, lines=lines)  # which says so, in its own words
         if form["do"] == "publish":
             return await _publish(request, form, document)
+        if form["do"] in ("simulate", "more", "csv"):
+            asked = (context, form, document, lines, _existing(form))
+            if form["do"] == "csv":
+                return await what_if.file_of(*asked)  # type: ignore[arg-type]  # as below
+            return _draft(request, text, form=form, simulation=await what_if.page_of(*asked))  # type: ignore[arg-type]
         plan = await publish.publish_catalog(
             context.store,
             document=document,  # type: ignore[arg-type]  # what is no mapping is for the parser to refuse
@@ -98,6 +106,7 @@ def _draft(
     *,
     form: Form | None = None,
     plan: publish.CatalogPlan | None = None,
+    simulation: Simulation | None = None,
     error: Refused | None = None,
     status: int = 200,
 ) -> Response[str]:
@@ -110,5 +119,10 @@ def _draft(
         follow_at=form["at"] if form is not None else "",
         reason=form["reason"] if form is not None else "",
         plan=plan,
+        simulation=simulation,
+        spans=what_if.SPANS,
+        since=(form["since"] if form is not None else "") or "90d",
+        whats=WHATS,
+        what=form["what"] if form is not None else "",
         error=error,
     )
