@@ -14,7 +14,7 @@ from paygrade.server.process.settings import Settings
 from support.chromium import needed
 from support.console_stock import ACCOUNT, FEATURE, names
 from support.databases import migrated_database
-from support.looking import EVERY_LOOK, SHORT, WHOLE_LOOKS, Looked, signed_in
+from support.looking import EVERY_LOOK, SHORT, WHOLE_LOOKS, signed_in
 from support.server_process import Api, serving
 from support.stack import House
 

@@ -32,7 +32,7 @@ _STRUCTURES = """() => {
         element.getAttributeNames().filter(name => name !== 'aria-current').map(
             name => name + (valued.includes(name) ? element.getAttribute(name) : element.getAttribute(name) === '')),
         [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()),
-        [...element.shadowRoot?.children ?? [], ...element.children].filter(child => child.tagName !== 'MAIN').map(told),
+        [...element.shadowRoot?.children ?? [], ...element.children].filter(its => its.tagName !== 'MAIN').map(told),
     ];
     return [document.body, document.querySelector('main')].filter(part => part).map(part => JSON.stringify(told(part)));
 }"""
