@@ -1,6 +1,7 @@
 """Looking at pages in Chromium, by the hand of Playwright: with axe, for what the browser says, and without a mouse.
 
 Laws: axe finds nothing; the browser has nothing to say, of policies neither; nothing stands beside the screen.
+Axe is most of what a look costs, so it is asked once about what can't differ: see `_STRUCTURES` and `WHOLE_LOOKS`.
 """
 
 import os
@@ -17,11 +18,26 @@ SHOTS = os.environ.get("SHOTS")
 """A folder for what pages look like."""
 WIDTHS, THEMES = (1440, 375), ("light", "dark")
 EVERY_LOOK = [(width, theme) for width in WIDTHS for theme in THEMES]
+WHOLE_LOOKS = [(WIDTHS[0], THEMES[0]), (WIDTHS[1], THEMES[1])]
+"""Each width and each theme once, with all of axe's rules. The other two can differ in contrast alone."""
 HEIGHT = 900
 _TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _TABS_MAX = 150
 _WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-_RUN_AXE = "tags => axe.run(document, {runOnly: tags, resultTypes: ['violations']})"
+_RUN_AXE = "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})"
+_STRUCTURES = """() => {
+    const valued = ['class', 'role', 'type'];
+    const told = element => [
+        element.tagName,
+        element.getAttributeNames().filter(name => name !== 'aria-current').map(
+            name => name + (valued.includes(name) ? element.getAttribute(name) : element.getAttribute(name) === '')),
+        [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()),
+        [...element.shadowRoot?.children ?? [], ...element.children].filter(its => its.tagName !== 'MAIN').map(told),
+    ];
+    return [document.body, document.querySelector('main')].filter(part => part).map(part => JSON.stringify(told(part)));
+}"""
+"""What axe judges by, of `main` and of what is around it: elements, their attributes, whether they have a text. Which
+text is no matter, so a list of accounts is looked at once, however many roles and addresses show it."""
 _TELLS_OF_POLICIES = """document.addEventListener('securitypolicyviolation', event =>
     console.error(`policy: ${event.violatedDirective} forbids ${event.blockedURI}`))"""
 _axe = AXE.read_text() if AXE.exists() else ""
@@ -30,10 +46,12 @@ _axe = AXE.read_text() if AXE.exists() else ""
 class Looked:
     """A page of the browser, and everything that was wrong with it. `where` says what it is at the moment."""
 
-    def __init__(self, context: Any) -> None:
-        """Any: a context of Playwright's."""
+    def __init__(self, context: Any, seen: set[tuple[str, ...]] | None = None) -> None:
+        """What is in `seen` is not asked of axe again, and what was asked is put there. Any: Playwright's context."""
         self.page = context.new_page()
         self.where, self.wrong, self.looks = "", list[str](), 0
+        self.seen = set[tuple[str, ...]]() if seen is None else seen
+        self.appearance: tuple[str, str] = ("", "")
         self.page.add_init_script(_TELLS_OF_POLICIES)
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.tell(f"script: {error}"))
@@ -43,26 +61,35 @@ class Looked:
         """Something is wrong."""
         self.wrong.append(f"{self.where}: {what[:2000]}")
 
-    def look(self, where: str, *, shot: str | None = None) -> None:
+    def look(self, where: str, *, shot: str | None = None, rules: list[str] = _TAGS) -> None:
         """The page as it stands."""
         self.where, self.looks = where, self.looks + 1
         wide = self.page.evaluate(_WIDER)
         if wide > 0:
             self.tell(f"it is {wide} px wider than the screen")
         if _axe:
-            self.page.evaluate(_axe)
-            for each in self.page.evaluate(_RUN_AXE, _TAGS)["violations"]:
-                nodes = [f"{node['html'][:200]} {node['failureSummary'][:300]}" for node in each["nodes"][:3]]
-                self.tell(f"axe: {each['id']}: {each['help']}: {'; '.join(nodes)}")
+            self._ask_axe(rules)
         if SHOTS and shot:
             Path(SHOTS).mkdir(parents=True, exist_ok=True)
             self.page.screenshot(path=Path(SHOTS) / f"{shot}.png", full_page=True)
 
-    def look_everywhere(self, where: str) -> None:
+    def look_everywhere(self, where: str, looks: list[tuple[int, str]] = EVERY_LOOK) -> None:
         """The same page on a desk and on a phone, in light and in dark; the short form looks at it once."""
-        for width, theme in [EVERY_LOOK[self.looks % 4]] if SHORT else EVERY_LOOK:
+        for width, theme in [EVERY_LOOK[self.looks % 4]] if SHORT else looks:
             self.appear(width, theme)
-            self.look(f"{where}, {width} px, {theme}", shot=f"{named(where)}.{width}.{theme}")
+            rules = _TAGS if SHORT or (width, theme) in WHOLE_LOOKS else ["color-contrast"]
+            self.look(f"{where}, {width} px, {theme}", shot=f"{named(where)}.{width}.{theme}", rules=rules)
+
+    def _ask_axe(self, rules: list[str]) -> None:
+        new = {(part, *self.appearance) for part in self.page.evaluate(_STRUCTURES)} - self.seen
+        if not new:
+            return
+        if self.page.evaluate("typeof axe === 'undefined'"):
+            self.page.evaluate(_axe)
+        for each in self.page.evaluate(_RUN_AXE, rules)["violations"]:
+            nodes = [f"{node['html'][:200]} {node['failureSummary'][:300]}" for node in each["nodes"][:3]]
+            self.tell(f"axe: {each['id']}: {each['help']}: {'; '.join(nodes)}")
+        self.seen |= new
 
     def close(self) -> None:
         """Fails with whatever was wrong."""
@@ -72,6 +99,7 @@ class Looked:
     def appear(self, width: int, theme: str) -> None:
         self.page.set_viewport_size({"width": width, "height": HEIGHT})
         self.page.emulate_media(color_scheme=theme)
+        self.appearance = (str(width), theme)
 
     def tab_to(self, selector: str) -> None:
         """Go to an element as somebody does who has no mouse."""
@@ -108,9 +136,12 @@ def person(api: Api, role: str, name: str = "") -> dict[str, str]:
     return {"email": email, "password": made["password"]}
 
 
-def signed_in(browser: Any, api: Api, role: str, name: str = "") -> Looked:
-    """The console as somebody with this role sees it. Any: Playwright's browser."""
-    its = Looked(browser.new_context(viewport={"width": WIDTHS[0], "height": HEIGHT}, reduced_motion="reduce"))
+def signed_in(
+    browser: Any, api: Api, role: str, name: str = "", *, seen: set[tuple[str, ...]] | None = None, **more: Any
+) -> Looked:
+    """The console as somebody with this role sees it. Any: Playwright's browser, and more of its contexts."""
+    viewport = {"width": WIDTHS[0], "height": HEIGHT}
+    its = Looked(browser.new_context(**{"viewport": viewport, "reduced_motion": "reduce"} | more), seen)
     somebody = person(api, role, name)
     its.page.goto(f"{api.url}/console/login")
     its.page.fill("#f-email", somebody["email"])

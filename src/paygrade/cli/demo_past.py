@@ -63,8 +63,8 @@ def kestrel(*, version: int = 2) -> bytes:
     return text.encode()
 
 
-def live(house: House, *, now: datetime, seed: int, tell: Callable[[datetime], None]) -> Past:
-    """Play the past until `now`, and let the clock run from there on. Surprise, Unavailable.
+def live(house: House, *, now: datetime, seed: int, tell: Callable[[datetime], None], runs: bool = True) -> Past:
+    """Play the past until `now`, and let the clock run from there on, or stand. Surprise, Unavailable.
 
     The simulator's clock stands at `now - PAST`; `tell` is told where it is.
     """
@@ -76,7 +76,7 @@ def live(house: House, *, now: datetime, seed: int, tell: Callable[[datetime], N
     for at, together in groupby(moments, key=lambda each: each.at):
         tell(at)
         _happen(house, at, list(together))
-    house.stage.control("clock", to=now.isoformat(), running=True)
+    house.stage.control("clock", to=now.isoformat(), running=runs)
     house.stage.settle()
     house.stage.control("weather")
     return Past(customers, now)

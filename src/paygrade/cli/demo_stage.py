@@ -21,7 +21,11 @@ class Stage:
     def __init__(self, *, api_url: str, key: str, simulator_url: str) -> None:
         headers = {"Authorization": f"Bearer {key}"}
         self._api = httpx2.Client(base_url=api_url, headers=headers, trust_env=False, timeout=60)
-        self._simulator = httpx2.Client(base_url=f"{simulator_url}/_simulator", trust_env=False, timeout=60)
+        # Forgotten long before the simulator closes it: a control is not safe to send twice.
+        limits = httpx2.Limits(keepalive_expiry=1)
+        self._simulator = httpx2.Client(
+            base_url=f"{simulator_url}/_simulator", trust_env=False, timeout=60, limits=limits
+        )
 
     def call(self, method: str, path: str, **more: Any) -> Any:
         """One request to the API."""

@@ -51,7 +51,8 @@ class DecisionLog:
     """What waits to be written. `percent`: how many of a hundred decisions are kept."""
 
     def __init__(self, kept: Kept, percent: int, note: Note) -> None:
-        self._all, self._percent, self._tell = kept == "all", percent, note
+        self.kept = kept
+        self._percent, self._tell = percent, note
         self._waiting: list[_Waiting] = []
         self._minute, self._counts = 0, defaultdict[str, int](int)
 
@@ -66,7 +67,7 @@ class DecisionLog:
         properties: Mapping[str, object] | None = None,
     ) -> None:
         """Keep a decision that was made at `at`, if it is one of those to keep. Never raises, and waits for nothing."""
-        if (decision.allowed and not self._all) or decision.reason == "unknown_account":
+        if (decision.allowed and self.kept != "all") or decision.reason == "unknown_account":
             return
         if self._percent < 100 and random.randrange(100) >= self._percent:
             return

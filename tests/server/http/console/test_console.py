@@ -284,6 +284,8 @@ def test_figures_and_states_have_one_way_to_be_written() -> None:
     assert wording.money(9900, "jpy") == "9,900 JPY"
     assert wording.share(81, 100) == "81%"
     assert (wording.share(5, 0), wording.share(9, 3)) == ("100%", "100%")
+    told = [wording.term(each) for each in ("10000 with other overage", "no (not_in_plan)", "yes", "email (24h)")]
+    assert told == ["10,000 with other overage", "no, not in plan", "yes", "email (24h)"]
     assert str(wording.ticked("no `<b>` here")) == "no <code>&lt;b&gt;</code> here"
     assert str(wording.ticked("one ` alone")) == "one ` alone"
 

@@ -3,7 +3,7 @@ asks the same."""
 
 import json
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Struct
 
@@ -138,7 +138,6 @@ def code_samples(question: Question, server: str) -> list[tuple[str, str]]:
     options = {name: body[name] for name in ("quantity", "member") if name in body and body[name] != 1}
     more = f", {json.dumps(options)}" if options else ""
     path = link(question.account).removeprefix("/console")
-    quoted = json.dumps(body).replace("'", "'\\''")
     return [
         (
             "Python",
@@ -146,9 +145,14 @@ def code_samples(question: Question, server: str) -> list[tuple[str, str]]:
             "    raise PermissionError(decision.message)",
         ),
         ("TypeScript", f"const decision = await paygrade.check({feature}{more});"),
-        (
-            "curl",
-            f'curl -s {server}/v1/accounts{path}/explain \\\n  -H "Authorization: Bearer $PAYGRADE_API_KEY" \\\n'
-            f"  -H 'Content-Type: application/json' \\\n  -d '{quoted}'",
-        ),
+        ("curl", curl(f"{server}/v1/accounts{path}/explain", body)),
     ]
+
+
+def curl(address: str, body: dict[str, Any], key: str = "$PAYGRADE_API_KEY") -> str:
+    """A command that sends this to a route. Any: JSON."""
+    quoted = json.dumps(body).replace("'", "'\\''")
+    return (
+        f'curl -s {address} \\\n  -H "Authorization: Bearer {key}" \\\n'
+        f"  -H 'Content-Type: application/json' \\\n  -d '{quoted}'"
+    )

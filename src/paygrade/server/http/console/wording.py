@@ -170,6 +170,14 @@ def shown_value(value: object) -> str:
     return number(value) if isinstance(value, int) else str(value)
 
 
+def term(text: str) -> str:
+    """What a catalog gives, as versions are compared by it: `10,000 with other overage`, `no, not in plan`."""
+    if text.startswith("no ("):
+        return f"no, {words(text[4:].rstrip(')')).lower()}"
+    figure, space, more = text.partition(" ")
+    return f"{number(int(figure))}{space}{more}" if figure.isdecimal() else text
+
+
 # Any: filters of every kind.
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": number,
@@ -192,4 +200,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "sentence": sentence,
     "ticked": ticked,
     "shown_value": shown_value,
+    "term": term,
 }

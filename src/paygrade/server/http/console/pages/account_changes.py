@@ -137,7 +137,7 @@ _BECAME = {
 }
 """What is said of an invoice: its status, and what its date is called."""
 CHANGES = (
-    Change("override", "Override a feature", "Add override", "Shown in violet wherever it counts, until it ends.",
+    Change("override", "Override a feature", "Add override", "More units, another limit, on or off: until it ends.",
            "overrides:write", ("feature", "does", "units", "reason", "ends"), "overrides", False, _override),
     Change("end-override", "End an override", "End override", "What was bought counts again.",
            "overrides:write", ("feature", "reason"), "overrides", True, _end_override),

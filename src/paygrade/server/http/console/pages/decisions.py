@@ -53,7 +53,7 @@ async def show_latest(request: HttpRequest, context: InContext, before: _Before 
         "decisions.html",
         found=found,
         before=before,
-        is_logged=context.decision_log is not None,
+        kept=context.decision_log.kept if context.decision_log is not None else "",
         tail=link("developers", "decisions", "tail", since=since.isoformat(), after=first.id if first else ""),
         told_of=told_of,
         asked_of=asked_of,
@@ -118,7 +118,7 @@ async def show_decisions(
         until=until,
         before=before,
         features=[("", "Every feature"), *((key, words(key)) for key in (*catalog.features, *catalog.credits))],
-        is_logged=context.decision_log is not None,
+        kept=context.decision_log.kept if context.decision_log is not None else "",
         told_of=told_of,
         asked_of=asked_of,
     )

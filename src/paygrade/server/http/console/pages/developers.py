@@ -6,13 +6,15 @@ from litestar import Response
 from litestar.params import FromPath
 
 from paygrade.server.http.auth import scopes_of
+from paygrade.server.http.console.asking import curl
 from paygrade.server.http.console.rendering import link, page, see_other
 from paygrade.server.http.console.screens import Form, action, read_form, screen
 from paygrade.server.http.console.sending import Sending, make_key, send
-from paygrade.server.http.context import HttpRequest, InContext
+from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.parameters import text
 from paygrade.server.http.problems import KINDS
 from paygrade.server.operations import api_keys, people
+from paygrade.server.operations.accounts.accounts import list_accounts
 from paygrade.server.process.scopes import PUBLIC, ROLES, SCOPES, opened_by
 from paygrade.values.errors import Refused
 
@@ -43,14 +45,17 @@ async def show_new_key(request: HttpRequest) -> Response[str]:
 
 
 @action("/developers/keys/new", scope="keys:write")
-async def create_key(request: HttpRequest) -> Response[str]:
-    """The page that shows the key, this once; or what was wrong."""
+async def create_key(request: HttpRequest, context: InContext) -> Response[str]:
+    """The page that shows the key, this once, with a request to try it; or what was wrong."""
     form = await read_form(request)
     try:
         done = await send(request, Sending("POST", ("keys",), _key(form), key=form["key"]))
     except Refused as error:
         return _new_key(request, form, error)
-    return _secret(request, "Key created", f"the key “{done.answer['name']}”", done.answer["key"])
+    trial = await _trial(request, context, done.answer)
+    kept = context.decision_log.kept if context.decision_log is not None else ""
+    what = f"the key “{done.answer['name']}”"
+    return _secret(request, "Key created", what, done.answer["key"], trial=trial, kept=kept)
 
 
 @action("/developers/keys/{api_key:str}", scope="keys:write")
@@ -116,7 +121,6 @@ async def _developers(
     found = None
     if "keys:read" in scopes_of(request):
         found = await api_keys.list_keys(context.store, after=after, limit=SHOWN, at=context.clock.now())
-    host = request.headers.get("host", "")
     return page(
         request,
         "developers.html",
@@ -124,7 +128,7 @@ async def _developers(
         keys=found.keys if found is not None else (),
         next=found.next if found is not None else None,
         after=after,
-        origin=f"{request.url.scheme}://{host}",
+        origin=_origin(request),
         addresses=ADDRESSES,
         error=error,
         key=make_key(),
@@ -184,9 +188,30 @@ async def _people(
     )
 
 
-def _secret(request: HttpRequest, title: str, what: str, secret: str) -> Response[str]:
+async def _trial(request: HttpRequest, context: Context, made: dict[str, Any]) -> str:
+    """A command that checks a feature of an account there is; empty where the key doesn't open that. Any: the route's
+    answer."""
+    if "decisions:read" not in opened_by(made["scopes"], made["role"]):
+        return ""
+    listed = await list_accounts(context.store, limit=1, at=context.clock.now())
+    catalog = await context.snapshots.catalog(context.store)
+    asked = {
+        "account": next((each.account for each in listed.accounts), "acme"),
+        "feature": next(iter((*catalog.features, *catalog.credits)), "exports"),
+    }
+    return curl(f"{_origin(request)}/v1/check", asked, made["key"])
+
+
+def _origin(request: HttpRequest) -> str:
+    return f"{request.url.scheme}://{request.headers.get('host', '')}"
+
+
+def _secret(
+    request: HttpRequest, title: str, what: str, secret: str, *, trial: str = "", kept: str = ""
+) -> Response[str]:
     on = link("developers")
-    return page(request, "secret.html", title=title, what=what, secret=secret, on=on, back=(on, "Developers"))
+    said = {"title": title, "what": what, "secret": secret, "on": on, "back": (on, "Developers")}
+    return page(request, "secret.html", **said, trial=trial, kept=kept)
 
 
 def _password(request: HttpRequest, title: str, answer: dict[str, Any]) -> Response[str]:
