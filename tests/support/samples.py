@@ -14,6 +14,7 @@ from paygrade.billing.facts import (
     Departed,
     DowngradeGrace,
     Fact,
+    ForeignBilling,
     Item,
     ManualSubscription,
     Member,
@@ -314,6 +315,8 @@ def _subject(body: Body) -> str:
             return "profile"
         case ManualSubscription(subscription=stated):
             return f"subscription:{stated.id if stated else 'sub_manual1'}"
+        case ForeignBilling(source=source):
+            return f"billing:{source}"
 
 
 bodies: st.SearchStrategy[Body] = st.one_of(
@@ -329,7 +332,12 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(
         Profile, instants, st.just("Acme"), time_zone=st.sampled_from([None, "", "Asia/Kolkata", "America/New_York"])
     ),
-    st.builds(ManualSubscription, subscriptions("manual")),
+    st.builds(
+        lambda stated, begins_at: ManualSubscription(replace(stated, begins_at=begins_at)),
+        subscriptions("manual"),
+        maybe_instants,
+    ),
+    st.builds(lambda its: ForeignBilling("recurly", its.subscriptions), customers("recurly")),
 )
 
 

@@ -52,18 +52,18 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
     """How one subscription stands at `at`, with the dates it carries enforced on the instant."""
     subscription = in_phase(subscription, at)
     status = subscription.status
+    changes_at = tuple(phase.from_at for phase in subscription.next)
     if subscription.begins_at is not None and at < subscription.begins_at:
-        return Standing(subscription, "incomplete", "none", until=subscription.begins_at)
+        until = soonest((subscription.begins_at, *changes_at), at)
+        return Standing(subscription, "incomplete", "none", until=until)
     ends_at, trial_ends_at = subscription.ends_at, subscription.trial_ends_at
     if status is None:
         # A word never understood grants nothing; it shows as a finding.
-        changes_at = (phase.from_at for phase in subscription.next)
         return Standing(subscription, "incomplete", "none", until=soonest((ends_at, *changes_at), at))
     if status not in TERMINAL and ends_at is not None and at >= ends_at:
         return Standing(subscription, "canceled", "none")
     if status == "trialing" and trial_ends_at is not None and at >= trial_ends_at:
         status = subscription.after_trial
-    changes_at = (phase.from_at for phase in subscription.next)
     until = soonest((ends_at, trial_ends_at if status == "trialing" else None, *changes_at), at)
     match status:
         case "trialing" | "active":

@@ -210,8 +210,10 @@ def _secret(
     request: HttpRequest, title: str, what: str, secret: str, *, trial: str = "", kept: str = ""
 ) -> Response[str]:
     on = link("developers")
-    said = {"title": title, "what": what, "secret": secret, "on": on, "back": (on, "Developers")}
-    return page(request, "secret.html", **said, trial=trial, kept=kept)
+    return page(
+        request, "secret.html", title=title, what=what, secret=secret, on=on, back=(on, "Developers"), trial=trial,
+        kept=kept,
+    )  # fmt: skip
 
 
 def _password(request: HttpRequest, title: str, answer: dict[str, Any]) -> Response[str]:
