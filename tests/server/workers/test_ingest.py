@@ -78,7 +78,7 @@ class World:
         await self.js.publish(f"{self.name}.{to}", raw, headers=headers)
 
     async def waiting(self, consumer: str = "paygrade") -> int:
-        """How many messages are not acknowledged; -1: none was given out, and one just made may not know how many wait."""
+        """How many messages are not acknowledged; -1: none was given out yet, so it may not know."""
         its = await self.js.consumer_info(self.name, consumer)
         waiting = (its.num_pending or 0) + (its.num_ack_pending or 0)
         return waiting if waiting or (its.delivered and its.delivered.consumer_seq) else -1
