@@ -78,8 +78,10 @@ class World:
         await self.js.publish(f"{self.name}.{to}", raw, headers=headers)
 
     async def waiting(self, consumer: str = "paygrade") -> int:
+        """How many messages are not acknowledged; -1: none was given out yet, so it may not know."""
         its = await self.js.consumer_info(self.name, consumer)
-        return (its.num_pending or 0) + (its.num_ack_pending or 0)
+        waiting = (its.num_pending or 0) + (its.num_ack_pending or 0)
+        return waiting if waiting or (its.delivered and its.delivered.consumer_seq) else -1
 
     async def until_waiting(self, count: int, *consumers: str) -> None:
         async def reached() -> bool:
