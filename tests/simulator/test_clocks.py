@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import stripe
 
+from paygrade.simulator.http import account
+
 from .conftest import Receiver, Simulated, Stage, instant, until
 
 LAST_YEAR = instant("2025-03-31T08:00")
@@ -89,7 +91,8 @@ def test_dunning_follows_the_clock(simulated: Simulated) -> None:
     assert canceled.ended_at == instant("2025-05-14T09:00")
 
 
-def test_nothing_changes_while_a_clock_advances(simulated: Simulated) -> None:
+def test_nothing_changes_while_a_clock_advances(simulated: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "CLOCK_ADVANCE_S", 3600.0)
     clock = make_clock(simulated)
     subscription = simulated.subscribe(customer=customer_of(simulated, clock))
     simulated.client.v1.test_helpers.test_clocks.advance(clock, {"frozen_time": instant("2025-05-31")})

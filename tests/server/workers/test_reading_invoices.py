@@ -16,7 +16,7 @@ from paygrade.server.workers.sync import SUBJECTS, sync_subject
 from paygrade.values.errors import Unavailable
 from support.fake_provider import T0, SetClock, World, customer, pro
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("long_pauses")]
 CUSTOMER = "stripe:cus_1"
 
 

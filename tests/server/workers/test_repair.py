@@ -37,7 +37,7 @@ from support.large_account import LeanStripe
 from support.server_process import SAMPLE, Api
 from support.waiting import in_time, let_pass, somebody_waits
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("long_pauses")]
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

@@ -30,7 +30,7 @@ from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
 from support.waiting import GIVE_UP_S, eventually
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("long_pauses")]
 
 POLICY = TopUp("ai_credits", below=500, add=5000, at_most=2, every="month", amount=2000, currency="usd")
 STEPS = 4

@@ -32,7 +32,7 @@ from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
 from support.waiting import eventually
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("long_pauses")]
 
 END = add_months(START, 1)
 
