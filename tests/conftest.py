@@ -25,7 +25,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from paygrade.embedded_postgres import cluster as embedded
 from paygrade.postgres.store import Store
-from paygrade.server.process import passwords
+from paygrade.server.process import passwords, retries
 from support.databases import drop_template, empty_database, migrated_database
 
 pytest_plugins = ["support.server_process", "support.browsing"]
@@ -129,6 +129,13 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     """Give an open store over a database of its own."""
     async with Store(database_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again once somebody lets its pause pass, and not before, however slow the machine is."""
+    monkeypatch.setattr(retries, "FIRST_S", 7200.0)
+    monkeypatch.setattr(retries, "MAX_S", 7200.0)
 
 
 @pytest.fixture

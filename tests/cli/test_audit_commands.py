@@ -138,6 +138,7 @@ WITH_A_DATABASE = {
     "provider_symptoms": "a part of it",
     "demo_run": "its server does all that is done",
     "dev": "its server does all that is done",
+    "ingest": "usage is in the ledger, as that of `POST /v1/events` is",
     "migrate": "notes `schema.migrate` as whoever runs it",
     "serve": "notes `schema.migrate` as whoever runs it; the rest is done by requests or by the server itself",
     "worker": "one process of `serve`",

@@ -124,6 +124,7 @@ def test_what_has_an_id_of_its_own_is_done_once_even_where_its_answer_was_lost(s
 READS = {
     "/v1/check",
     "/v1/snapshots",
+    "/v1/catalog/simulate",
     "/v1/authorize",
     "/v1/accounts/{account}/explain",
     "/ofrep/v1/evaluate/flags",

@@ -12,7 +12,8 @@ SOURCES = Path(__file__).parents[3] / "src" / "paygrade"
 # What is raised here never meets a caller over HTTP, but ends a command or waits in a subject's row.
 NOT_OVER_HTTP = re.compile(
     r"(embedded|migration|pooler|provider|settings|server|simulator|database_newer|file_exists|unusable_snapshot_file|"
-    r"account_changed|answer_too_long|audit_stream_failed|audit_unreadable|confirmation|mcp|name_not_resolved|not_in_catalog)"
+    r"account_changed|answer_too_long|audit_stream_failed|audit_unreadable|confirmation|mcp|name_not_resolved|nats|not_in_catalog|"
+    r"consumer_unfit|dead_letter|stream_not_created|unknown_stream)"
 )
 
 

@@ -75,9 +75,11 @@ def test_who_names_accounts_sees_them_and_nothing_else(api: Api, acme: str) -> N
         override(api, acme, value=True)
         news, _ = stream.next("news")
         assert news["accounts"] == [acme]
-        views, _ = stream.next("views")
-        (its,) = seen(views)
-        assert its.segments[0].entitlements["exports"].reason == "override"
+        reason = "not_in_plan"
+        while reason != "override":  # the account itself may have been told before
+            views, _ = stream.next("views")
+            (its,) = seen(views)
+            reason = its.segments[0].entitlements["exports"].reason
 
 
 def test_a_new_catalog_is_told_with_its_number(api: Api) -> None:

@@ -11,7 +11,7 @@ from paygrade.server.http.bodies import invalid, read_body
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Described, Sent, describe, text_of
 from paygrade.server.http.parameters import Before, PageSize, text
-from paygrade.server.http.routes import examples, plan_changes, statements, top_ups, usage
+from paygrade.server.http.routes import contracts, examples, plan_changes, statements, top_ups, usage
 from paygrade.server.operations import approvals
 from paygrade.server.operations.approvals import ApprovalList, ApprovalReason, ApprovalView, Approved
 from paygrade.values.errors import Mistake
@@ -24,6 +24,10 @@ WAITING = (
     statements.put_override,
     statements.delete_override,
     statements.put_subscription,
+    contracts.put_contract,
+    contracts.delete_contract,
+    contracts.put_invoice,
+    contracts.put_billing,
     plan_changes.change_plan,
     top_ups.retry_top_up,
 )
