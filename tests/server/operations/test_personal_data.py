@@ -62,6 +62,8 @@ class House:
         ok("PUT", f"{its}/blocks/fraud", json={"reason": "Ann is odd"})
         ok("DELETE", f"{its}/blocks/fraud")
         ok("PUT", f"{its}/versions/pro", json={"version": 1, "reason": "promised"})
+        terms = {"plan": "pro", "amount": 1, "currency": "usd", "starts_at": "2099-01-01T00:00:00Z"}
+        ok("PUT", f"{its}/contracts/next", json={**terms, "reference": "Ann 1", "notes": "Ann", "reason": "to Ann"})
         ok("POST", f"{its}/grants", json={"feature": "ai_credits", "units": 500, "id": "g_1", "reason": "for Ann"})
         for number, member in enumerate((ANN, BO, ODD, ANN)):
             said = {"account": account, "feature": "tokens", "quantity": 3000, "member": member}
