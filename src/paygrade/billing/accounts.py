@@ -142,7 +142,12 @@ class Account(Struct, frozen=True, omit_defaults=True):
             return any(
                 isinstance(s.body, Customer | ManualSubscription | ForeignBilling) for s in self.statements.values()
             )
-        return any(s.status not in TERMINAL for s in self.subscriptions)
+        return bool(self.live(self.statements["profile"].as_of))
+
+    def live(self, at: datetime) -> tuple[Subscription, ...]:
+        """The subscriptions that have not ended by `at`, be it by a date that they carry."""
+        running = (one for one in self.subscriptions if one.status not in TERMINAL)
+        return tuple(one for one in running if one.ends_at is None or one.ends_at > at)
 
     @property
     def profile(self) -> Profile | None:

@@ -16,6 +16,21 @@ from paygrade.postgres.claims import GIVEN_BACK, Claims, given_back
 _invoices = msgspec.json.Decoder(Invoice)
 
 
+BILLED = f"""
+    select account from (
+        (select account from subjects s
+         where account > %(after)s and exists (select from invoice_facts f where f.subject = s.subject)
+         group by account order by account limit %(limit)s)
+        union
+        (select substr(subject, {len(STATED) + 1}) from invoice_facts
+         where subject like '{STATED}%%' and subject > '{STATED}' || %(after)s::text
+         group by subject order by subject limit %(limit)s)
+    ) billed
+    order by account limit %(limit)s
+"""
+"""Each of the two kinds looks no further than its own page: both together would read all that were ever billed."""
+
+
 class InvoiceReading(Struct, frozen=True):
     """The right to save one reading of a customer's invoices. `dirty`: the mark that it will answer for."""
 
@@ -115,16 +130,8 @@ class Invoices(Claims[InvoiceReading]):
         return {invoice: _invoices.decode(body) async for _, invoice, body in cursor}
 
     async def accounts(self, *, after: str, limit: int) -> tuple[str, ...]:
-        """Accounts with a customer that was ever billed, with a key above `after`, by key."""
-        cursor = await self._connection.execute(
-            """
-            select account from (
-                select account from subjects s where exists (select from invoice_facts f where f.subject = s.subject)
-                union select substr(subject, %(from)s) from invoice_facts where subject like %(stated)s) billed
-            where account > %(after)s group by account order by account limit %(limit)s
-            """,
-            {"after": after, "limit": limit, "from": len(STATED) + 1, "stated": f"{STATED}%"},
-        )
+        """Accounts that were ever billed, by a provider or as is stated, with a key above `after`, by key."""
+        cursor = await self._connection.execute(BILLED, {"after": after, "limit": limit})
         return tuple([account async for (account,) in cursor])
 
     async def of_accounts(self, accounts: Sequence[str]) -> dict[str, tuple[Invoice, ...]]:

@@ -5,8 +5,7 @@ catalog and instants, as a plan change's positions do, so facts in any order say
 
 What counts: the catalog's price of each position of a subscription that is paid, before discounts and tax, by the
 month, or the amount of its contract; nothing of trials, pauses and what is paid by use. A subscription in arrears
-counts as long as its access ladder
-leaves it anything.
+counts as long as its access ladder leaves it anything.
 """
 
 from collections.abc import Iterable, Sequence

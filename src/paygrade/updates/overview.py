@@ -39,11 +39,10 @@ from paygrade.values.periods import soonest
 from paygrade.values.states import STATUSES, State
 
 TRIAL_ENDING = timedelta(days=3)
-OVERRIDE_EXPIRING = timedelta(days=7)
 """How long before its end a trial is told to be ending, as Stripe does
 (https://docs.stripe.com/billing/subscriptions/trials#trial-ending)."""
-CONTRACT_ENDING = timedelta(days=30)
-"""The same of a term of a contract: long enough to talk about the next one."""
+OVERRIDE_EXPIRING, CONTRACT_ENDING = timedelta(days=7), timedelta(days=30)
+"""The same of an override, and of a term of a contract: long enough to talk about the next one."""
 DATES_MAX = 1000
 """How many dates are followed one by one; what came of any further ones is told as one change."""
 _BEST: tuple[State, ...] = ("active", "trialing", "grace", "past_due", "unpaid", "paused", "incomplete", "canceled",

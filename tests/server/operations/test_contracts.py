@@ -11,7 +11,7 @@ from paygrade.billing.facts import Contract
 from paygrade.changes.request import ChangeRequest
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import entitlements
-from paygrade.server.operations.accounts.accounts import get_account, put_account
+from paygrade.server.operations.accounts.accounts import delete_account, get_account, put_account
 from paygrade.server.operations.accounts.contracts import (
     ContractView,
     InvoiceStatement,
@@ -187,6 +187,21 @@ async def test_a_contract_that_was_a_mistake_is_withdrawn(acme: Store) -> None:
     with pytest.raises(Refused) as refused:
         await bill(acme, "open", T0 + 3 * DAY)
     assert refused.value.code == "unknown_contract"
+
+
+async def test_an_account_goes_once_its_contract_has_ended_and_stays_away(acme: Store) -> None:
+    await agree(acme)
+    with pytest.raises(Refused, match="contract:c1"):
+        await delete_account(acme, account="acme", at=T0 + 39 * DAY)
+    await delete_account(acme, account="acme", at=T0 + 40 * DAY)
+    with pytest.raises(Refused) as refused:
+        await get_account(acme, account="acme", at=T0 + 41 * DAY)
+    assert refused.value.code == "unknown_account"
+
+
+async def test_no_two_invoices_of_contracts_have_one_name(acme: Store) -> None:
+    with pytest.raises(Refused, match="no `/`"):
+        await agree(acme, contract="c1/a")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp, Scope
 
 from paygrade.server.http.announcements import announce_record, announcer
-from paygrade.server.http.context import Context, Vitals, context_of
+from paygrade.server.http.context import Vitals, context_of
 from paygrade.server.http.lifespan import Application, Work, beside, missing
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import health
@@ -61,5 +61,5 @@ def _routes() -> Litestar:
     )
 
 
-def _context(scope: Scope) -> Context:
+def _context(scope: Scope) -> Vitals:
     return context_of(scope)

@@ -14,7 +14,7 @@ from paygrade.entitlements.findings import Finding, findings
 from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.server.operations.audit.note import note_change
 from paygrade.values.errors import Refused
-from paygrade.values.states import TERMINAL, State
+from paygrade.values.states import State
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -142,9 +142,9 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
-        live = [subscription.id for subscription in held.subscriptions if subscription.status not in TERMINAL]
+        live = held.live(held.time(at))
         if live:
-            listed = ", ".join(f"`{id}`" for id in live)
+            listed = ", ".join(f"`{one.id}`" for one in live)
             raise Refused(
                 "account_has_live_subscription",
                 f"`{account}` still has {listed}; cancel it first, or move its customer to another account",

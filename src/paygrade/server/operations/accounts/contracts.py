@@ -122,8 +122,11 @@ async def put_contract(store: "Store", *, account: str, contract: str, terms: Co
 
     State what was agreed with a customer who pays by your own invoices: plan and add-ons, from when to when, and the
     amount for each period. It replaces all that was said of this contract, and counts as a subscription does. Refused
-    `unknown_account`, `unknown_plan`, `unknown_add_on`, `invalid_contract`.
+    `unknown_account`, `unknown_plan`, `unknown_add_on`, `invalid_contract`, `invalid_key`.
     """
+    if "/" in contract:
+        # Its invoices are called `contract:acme-2026/INV-17`.
+        raise Refused("invalid_key", f"a contract's name has no `/`, unlike `{contract}`; write for example `-`")
     async with store.transaction() as tx:
         held, catalog = await lock_account(tx, account), await tx.catalogs.in_force()
         _refuse_misfit(terms, catalog)

@@ -157,11 +157,12 @@ async def simulate_catalog(
     this one used. Refused `catalog_invalid`, `unknown_account`, `invalid_query`.
     """
     async with store.reading() as tx:
-        keys = await tx.accounts.keys(after=after, limit=limit + 1)
-        if account is not None:
+        if account is None:
+            keys = await tx.accounts.keys(after=after, limit=limit + 1)
+        elif await tx.accounts.load(account) is not None:
             keys = (account,)
-            if await tx.accounts.load(account) is None:
-                raise unknown_account(account)
+        else:
+            raise unknown_account(account)
     rows, played, looked = list[SimulatedRow](), 0, 0
     for key in keys[:limit]:
         if played >= PLAYED_MAX:
