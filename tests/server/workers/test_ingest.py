@@ -22,6 +22,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.jetstream import Place, create_streams, sources
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.state.snapshots import Snapshots
+from paygrade.server.workers import ingest
 from paygrade.server.workers.ingest import Ingest
 from paygrade.values.errors import Refused
 from support.nats_server import Nats, needs_nats, running_nats
@@ -220,7 +221,11 @@ async def test_a_message_is_acknowledged_only_once_what_it_says_is_committed(wor
     assert {sequence for sequence, word in told if word == b""} == {"1", "2", "3"}
 
 
-async def test_without_a_database_messages_wait_and_are_counted_when_it_is_back(world: World) -> None:
+@pytest.mark.parametrize("hold_s", [pytest.param(60.0, id="held"), pytest.param(0.0, id="handed back")])
+async def test_without_a_database_messages_wait_and_are_counted_when_it_is_back(
+    world: World, hold_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "HOLD_S", hold_s)
     name = psycopg.conninfo.conninfo_to_dict(world.database_url)["dbname"]
     elsewhere = psycopg.conninfo.make_conninfo(world.database_url, dbname="postgres")
     with psycopg.connect(elsewhere, autocommit=True) as admin:
@@ -229,7 +234,7 @@ async def test_without_a_database_messages_wait_and_are_counted_when_it_is_back(
             admin.execute(f"alter database {name} allow_connections {allowed}".encode())
             admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
 
-        async with world.taking():
+        async with world.taking() as metrics:
             await world.publish(event("before"))
             await world.until_waiting(0)
             allow(False)
@@ -237,11 +242,13 @@ async def test_without_a_database_messages_wait_and_are_counted_when_it_is_back(
                 for number in range(5):
                     await world.publish(event(f"e{number}"))
 
-                async def some_are_held() -> bool:
+                async def some_are_there() -> bool:
+                    if not hold_s:
+                        return b'paygrade_ingest_messages_total{outcome="returned"} 0.0' not in metrics.render()
                     its: api.ConsumerInfo = await world.js.consumer_info(world.name, "paygrade")
                     return bool(its.num_ack_pending)
 
-                await in_time(some_are_held)
+                await in_time(some_are_there)
                 assert await world.waiting() == 5
             finally:
                 allow(True)
