@@ -214,7 +214,7 @@ def test_what_a_draft_would_have_meant_is_played_and_printed(shell: Shell, acme:
     assert (row["what"], row["denied_units_before"], row["denied_units"]) == ("loses denied", 0, 700)
     assert told["totals"]["accounts"]["denied"] == 1
     printed = shell.run("catalog", "simulate", "draft.yaml", "--what", "denied")
-    assert "would have been denied more" in printed
+    assert "accounts that would have been denied more: " in printed
     assert f"{acme}\tapi_calls\tloses denied\t1000\t500\t" in printed
     lines = shell.run("catalog", "simulate", "draft.yaml", "--csv").splitlines()
     assert lines[0].startswith("account,feature,what,had,has,used_before,used,")

@@ -91,7 +91,7 @@ def _show(rows: list[dict[str, Any]], page: dict[str, Any], looked: int) -> None
     totals = _totals(rows)
     say(f"{looked} accounts from {instant(page['since'])} to {instant(page['until'])}", style="bold")
     for what, count in totals["accounts"].items():
-        say(f"{count} {_MEANS[what]}")
+        say(f"{_MEANS[what]}: {count}")
     for name, text in (("use", "for use in this time"), ("month", "by the month, at the prices of the draft")):
         for currency, more in totals[f"more_by_{name}"].items():
             if more:
@@ -102,16 +102,16 @@ def _show(rows: list[dict[str, Any]], page: dict[str, Any], looked: int) -> None
 
 
 _MEANS = {
-    "loses": "lose something",
-    "denied": "would have been denied more",
-    "over": "reported more than would have been allowed",
-    "too_many": "hold more than fits",
-    "pays": "would have paid more",
-    "gains": "gain something",
-    "allowed": "would have been denied less",
-    "saves": "would have paid less",
-    "spends": "would have spent other credits",
-    "changes": "see another value",
+    "loses": "accounts that lose something",
+    "denied": "accounts that would have been denied more",
+    "over": "accounts that reported more than would have been allowed",
+    "too_many": "accounts that hold more than fits",
+    "pays": "accounts that would have paid more",
+    "gains": "accounts that gain something",
+    "allowed": "accounts that would have been denied less",
+    "saves": "accounts that would have paid less",
+    "spends": "accounts that would have spent other credits",
+    "changes": "accounts that see another value",
 }
 
 
