@@ -118,7 +118,7 @@ def _see_what_a_draft_would_have_meant(api: Api, admin: Browser) -> None:
     assert "100 → 200" in meant.text
     assert "limit: 150" in meant.one("textarea", id="f-yaml").text
     none = parsed(admin.send_form(page, "/console/plans/draft", 200, **said | {"what": "pays"}).text)
-    assert "For none of these accounts" in none.text
+    assert "Nothing is different for these accounts" in none.text
     file = admin.send_form(page, "/console/plans/draft", 200, **said | {"do": "csv"})
     assert file.headers["content-type"].startswith("text/csv")
     assert "globex,pages,loses denied,250,150" in file.text

@@ -147,12 +147,11 @@ CHANGES = (
            "overrides:write", ("block", "reason"), "access", False, _lift),
     Change("grant", "Grant units", "Grant units", "Units of a credit or a counted feature, beside what the plan gives.",
            "usage:adjust", ("feature", "units", "kind", "reason", "ends"), "credits", False, _grant),
-    Change("contract", "State a contract", "State contract", "It replaces all that was said of this contract.",
+    Change("contract", "Add or change a contract", "Save contract", "It replaces all terms of this contract.",
            "subscriptions:write",
            ("contract", "plan", "quantity", "amount", "currency", "interval", "starts", "renews", "reference",
             "reason", "ends"), "contracts", False, _contract),
-    Change("invoice", "Say what became of an invoice", "State invoice", "Overdue, access goes down the ladder; paid, "
-           "it comes back.", "subscriptions:write", ("contract", "invoice", "became", "when", "reason"), "contracts",
+    Change("invoice", "Update an invoice", "Save invoice", "While it is overdue, access goes down the ladder.", "subscriptions:write", ("contract", "invoice", "became", "when", "reason"), "contracts",
            False, _invoice),
 )  # fmt: skip
 
