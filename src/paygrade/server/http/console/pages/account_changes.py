@@ -151,8 +151,8 @@ CHANGES = (
            "subscriptions:write",
            ("contract", "plan", "quantity", "amount", "currency", "interval", "starts", "renews", "reference",
             "reason", "ends"), "contracts", False, _contract),
-    Change("invoice", "Update an invoice", "Save invoice", "While it is overdue, access goes down the ladder.", "subscriptions:write", ("contract", "invoice", "became", "when", "reason"), "contracts",
-           False, _invoice),
+    Change("invoice", "Update an invoice", "Save invoice", "While it is overdue, access goes down the ladder.",
+           "subscriptions:write", ("contract", "invoice", "became", "when", "reason"), "contracts", False, _invoice),
 )  # fmt: skip
 
 
